@@ -1,0 +1,3 @@
+"""Caisson updates predefined Docker services on devices that have no network."""
+
+__version__ = "1.0.0"

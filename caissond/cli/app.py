@@ -1,0 +1,101 @@
+"""The command's entry point: global options, which may stand anywhere, and exit codes."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from caissond import __version__
+from caissond.cli import history, packages, services, status
+from caissond.cli.session import ExitCode, Session
+from caissond.errors import CaissonError
+from caissond.model.paths import Paths
+
+_WITH_VALUE = ("--services", "--state-dir", "--config", "--root")
+_FLAGS = ("--json",)
+
+app = typer.Typer(
+    name="caisson",
+    help="Updates predefined Docker services from package files, and rolls back what does not stay healthy.",
+    epilog="The options above may also stand behind the command. Exit codes: 0 done or nothing to do, 1 error, "
+    "2 refused, 3 cancelled, 4 failed or rolled back, 5 rollback failed, 6 has to wait, 64 wrong usage.",
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(services.app, name="service")
+app.add_typer(packages.app, name="package")
+app.add_typer(history.app, name="history")
+app.command("status")(status.status)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"caisson {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    root: Annotated[Path, typer.Option(help="Put all paths below this folder.")] = Path("/"),
+    services: Annotated[
+        Path | None, typer.Option(help="The catalog; default ROOT/etc/caisson/services.toml.")
+    ] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="The state; default ROOT/var/lib/caisson.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The settings; default ROOT/etc/caisson/caissond.toml.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    paths = Paths.below(root, config=config, services=services, state_dir=state_dir)
+    context.obj = Session(paths, as_json=json)
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the global options in front, wherever they stood; nothing behind `--` is touched."""
+    front: list[str] = []
+    rest: list[str] = []
+    todo = list(arguments)
+    while todo:
+        argument = todo.pop(0)
+        name = argument.partition("=")[0]
+        if argument == "--":
+            return [*front, *rest, argument, *todo]
+        if argument in _FLAGS or (name in _WITH_VALUE and "=" in argument):
+            front.append(argument)
+        elif name in _WITH_VALUE:
+            front += [argument, *todo[:1]]
+            todo = todo[1:]
+        else:
+            rest.append(argument)
+    return [*front, *rest]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code. Nothing is raised for what a user can cause."""
+    try:
+        return int(app(hoist(arguments), prog_name="caisson", standalone_mode=False) or 0)
+    except TyperException as exc:
+        typer.echo(f"error: {exc.format_message()}\nhint:  see caisson --help", err=True)
+        return ExitCode.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("Cancelled.", err=True)
+        return ExitCode.CANCELLED
+    except CaissonError as exc:
+        Session(Paths.below()).complain(exc)
+        return ExitCode.ERROR
+    except BrokenPipeError:
+        return ExitCode.ERROR
+
+
+def main() -> None:
+    """The entry point `caisson`."""
+    sys.exit(run(sys.argv[1:]))

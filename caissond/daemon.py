@@ -1,0 +1,260 @@
+"""caissond: the sources, one worker, signals, the watchdog, and how they hang together.
+
+The main thread owns the udev and mount descriptors, the signals and the service manager; the worker thread owns the
+database, the lock and Docker. They share a queue of hints and two flags.
+"""
+
+import argparse
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from caissond import __version__
+from caissond.errors import CaissonError, ConfigError, HostUnavailable, LockBusy
+from caissond.intake.inbox import InboxWatch
+from caissond.intake.media import MediaWatch
+from caissond.intake.mounts import find_media
+from caissond.intake.queue import Hints
+from caissond.intake.scan import Place, Scanner
+from caissond.model.paths import Paths
+from caissond.model.status import DaemonState
+from caissond.package.validate import is_whole_file
+from caissond.report.bus import Bus
+from caissond.report.heartbeat import Heartbeat
+from caissond.report.journal import choose_log_sink
+from caissond.report.status import StatusFile
+from caissond.report.systemd import ServiceManager
+from caissond.store.lock import hold_lock
+from caissond.update.device import Device
+from caissond.update.worker import NEVER, Again, Worker
+from caissond.wiring import load_catalog, load_settings, open_device
+
+DOCKER_RETRY_S = 5
+SETTLE_RETRY_S = 600
+STOP_EXTENSION_S = 90
+WORKER_LIMIT_S = 120
+
+
+class Daemon:
+    """One running caissond."""
+
+    def __init__(self, device: Device, manager: ServiceManager, status: StatusFile) -> None:
+        self._device = device
+        self._manager = manager
+        self._status = status
+        self._hints = Hints()
+        self._heartbeat = Heartbeat()
+        device.beat = self._heartbeat.beat
+        self._scanner = Scanner(is_whole=is_whole_file, incomplete_s=device.settings.inbox.incomplete_secs)
+        self._worker = Worker(device, self._scanner, self._media_places, on_scanned=self._ready)
+        self._inbox = InboxWatch(device.paths.inbox, lambda: self._hints.hint("inbox"))
+        self._media = MediaWatch()
+        self._seen_media: tuple[Place, ...] = ()
+        self._is_ready = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> int:
+        """Run until a signal ends it; the exit code."""
+        self._device.paths.media.mkdir(parents=True, exist_ok=True)
+        self._watch_inbox()
+        self._take_signals()
+        thread = threading.Thread(target=self._work, name="worker")
+        thread.start()
+        self._main_loop(thread)
+        thread.join()
+        self._inbox.stop()
+        self._media.close()
+        self._device.bus.tell("daemon.stopped", "stopped")
+        return 0
+
+    # the main thread
+
+    def _take_signals(self) -> None:
+        signal.set_wakeup_fd(self._wake_write)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: None)
+
+    def _main_loop(self, thread: threading.Thread) -> None:
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        for descriptor, events in self._media.descriptors().items():
+            poll.register(descriptor, events)
+        while thread.is_alive():
+            for descriptor, _events in poll.poll(self._poll_timeout_ms()):
+                if descriptor == self._wake_read:
+                    self._on_signals(os.read(self._wake_read, 64))
+                elif self._media.drain(descriptor):
+                    self._hint_media()
+            self._feed_watchdog()
+
+    def _hint_media(self) -> None:
+        """Docker changes the mount table with every container; only media are worth a look."""
+        places = self._media_places()
+        if places != self._seen_media:
+            self._hints.hint("media")
+        self._seen_media = places
+
+    def _poll_timeout_ms(self) -> int | None:
+        if self._device.stop.is_set():
+            return 1000
+        interval_s = self._manager.watchdog_interval_s
+        return None if interval_s is None else max(1000, int(interval_s * 1000))
+
+    def _feed_watchdog(self) -> None:
+        if not self._heartbeat.alive(time.monotonic(), WORKER_LIMIT_S):
+            return  # the worker hangs: let the service manager start us anew
+        self._manager.watchdog()
+        if self._device.stop.is_set():
+            self._manager.extend_timeout(STOP_EXTENSION_S)
+
+    def _on_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number == signal.SIGHUP:
+                self._hints.hint("reload")
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                self._device.bus.tell("daemon.stopping", "asked to stop")
+                self._manager.stopping()
+                self._device.stop.set()
+                self._hints.close()
+
+    # the worker thread
+
+    def _work(self) -> None:
+        try:
+            while not self._device.stop.is_set():
+                self._heartbeat.beat(STOP_EXTENSION_S)
+                self._rest(self._look_safely())
+        finally:
+            with suppress(OSError):
+                os.write(self._wake_write, b"\0")
+
+    def _look_safely(self) -> Again:
+        """One round of work. Whatever goes wrong in it, there is another round."""
+        device = self._device
+        try:
+            self._wait_for_docker()
+            settled = self._worker.settle() if not self._is_ready or device.journal.unfinished() else NEVER
+            again = self._worker.look() if not device.stop.is_set() else NEVER
+            return again if again.after_s else settled
+        except HostUnavailable as exc:
+            device.bus.tell("update.postponed", exc.message)
+            return Again(DOCKER_RETRY_S)
+        except CaissonError as exc:
+            device.bus.tell(exc.code, exc.message)
+        except (
+            Exception
+        ) as exc:  # our own mistake: told with its traceback, and the next package gets its turn
+            traceback.print_exc()
+            device.bus.tell("daemon.failed", f"caissond met a mistake of its own: {exc!r}")
+        return Again(SETTLE_RETRY_S)
+
+    def _wait_for_docker(self) -> None:
+        told = False
+        while not self._device.stop.is_set():
+            try:
+                self._device.docker.ping()
+            except CaissonError as exc:
+                if not told:
+                    self._device.bus.tell("daemon.waiting", exc.message)
+                    self._manager.ready()
+                told = True
+                self._heartbeat.beat(DOCKER_RETRY_S)
+                self._device.stop.wait(DOCKER_RETRY_S)
+                continue
+            if told:
+                self._device.bus.tell("docker.answered", "Docker answers again")
+            return
+
+    def _ready(self) -> None:
+        """Recovery and the first scan are done."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._device.bus.tell("daemon.started", f"caissond {__version__} is ready")
+            self._manager.ready()
+
+    def _rest(self, again: Again) -> None:
+        waits = DaemonState.IDLE if self._is_ready else DaemonState.WAITING_FOR_DOCKER
+        self._status.state(waits)
+        self._manager.status(waits.words)
+        self._heartbeat.idle()
+        reasons = self._hints.wait(again.after_s or self._device.settings.inbox.rescan_secs)
+        self._heartbeat.beat(STOP_EXTENSION_S)
+        if "reload" in reasons:
+            self._reload()
+        self._watch_inbox()
+
+    def _watch_inbox(self) -> None:
+        if problem := self._inbox.ensure():
+            self._device.bus.tell("inbox.unwatched", f"{problem}; looking every so often instead")
+
+    def _reload(self) -> None:
+        device = self._device
+        self._manager.reloading()
+        try:
+            settings, catalog = load_settings(device.paths), load_catalog(device.paths, device.bus)
+        except ConfigError as exc:
+            device.bus.tell(exc.code, f"{exc.message}; going on with what was read before")
+        else:
+            device.settings, device.catalog = settings, catalog
+            device.bus.tell("settings.reloaded", "settings and catalog were read again")
+        self._manager.ready()
+
+    def _media_places(self) -> tuple[Place, ...]:
+        roots = tuple(Path(root) for root in self._device.settings.media.roots)
+        return find_media(self._device.paths.media, roots)
+
+
+def run(paths: Paths, *, adjust: Callable[[Device], None] = lambda _device: None) -> int:
+    """Run caissond on these paths; the exit code.
+
+    Args:
+        adjust: changes the device before it is used; how tests get at its seams.
+    """
+    manager, status = ServiceManager(), StatusFile(paths.status)
+    bus = Bus(
+        [choose_log_sink(), status, lambda event: manager.status(event.text)], progress=[status.progress]
+    )
+    try:
+        with hold_lock(paths.daemon_lock, who=f"caissond, process {os.getpid()}", code="lock.daemon_runs"):
+            device = _open_device(paths, bus)
+            adjust(device)
+            return Daemon(device, manager, status).run()
+    except CaissonError as exc:
+        bus.tell(exc.code, exc.message)
+    return 1
+
+
+def _open_device(paths: Paths, bus: Bus) -> Device:
+    """Only who holds the lock may replace a damaged database; whoever holds it now has a sound one open."""
+    try:
+        with hold_lock(paths.lock, who=f"caissond, process {os.getpid()}"):
+            return open_device(paths, bus)
+    except LockBusy:
+        return open_device(paths, bus, may_replace=False)
+
+
+def parse_paths(arguments: Sequence[str]) -> Paths:
+    """The paths that the command line of the daemon names."""
+    parser = argparse.ArgumentParser(
+        prog="caissond",
+        description="Watches the inbox and plugged-in media, and updates the services of services.toml.",
+    )
+    parser.add_argument("--root", type=Path, default=Path("/"), help="put all paths below this folder")
+    parser.add_argument("--config", type=Path, help="settings (default: ROOT/etc/caisson/caissond.toml)")
+    parser.add_argument("--services", type=Path, help="catalog (default: ROOT/etc/caisson/services.toml)")
+    parser.add_argument("--state-dir", type=Path, help="state (default: ROOT/var/lib/caisson)")
+    parser.add_argument("--version", action="version", version=f"caissond {__version__}")
+    given = parser.parse_args(arguments)
+    return Paths.below(given.root, config=given.config, services=given.services, state_dir=given.state_dir)
+
+
+def main() -> None:
+    """The entry point `caissond`."""
+    sys.exit(run(parse_paths(sys.argv[1:])))

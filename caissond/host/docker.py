@@ -1,0 +1,193 @@
+"""The Docker Engine API as Caisson needs it: one adapter that translates every error once.
+
+A success is never taken from an HTTP status alone where Docker is known to say yes and mean no (image load).
+Nothing here decides; nothing here retries.
+"""
+
+import http.client
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+import urllib3
+
+from caissond.errors import Conflict, DockerError, HostUnavailable, NotFound
+from caissond.model.ids import ContainerId, ImageId
+
+Inspect = dict[str, Any]
+_LOST = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+
+
+class Docker:
+    """One engine, found through DOCKER_HOST or the usual socket. Connects when first used, and anew after a loss.
+
+    Every method raises HostUnavailable (`docker.unavailable`) when the engine does not answer, DockerError
+    (`docker.error`) when it answers with an error, NotFound and Conflict where these words fit.
+    """
+
+    def __init__(
+        self, *, timeout_s: float, load_stall_s: float, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self._environment = environment
+        self._timeout_s = timeout_s
+        self._load_stall_s = load_stall_s
+        self._client: Any = None
+
+    def ping(self) -> None:
+        self._call("reach the engine", lambda api: api.ping())
+
+    def describe(self) -> Inspect:
+        """What `docker info` says."""
+        return cast(Inspect, self._call("ask about the engine", lambda api: api.info()))
+
+    def inspect_container(self, container: str) -> Inspect:
+        what = f"inspect container {container}"
+        return cast(Inspect, self._call(what, lambda api: api.inspect_container(container)))
+
+    def find_container(self, container: str) -> Inspect | None:
+        """Its inspect, by id or name; None when there is none."""
+        try:
+            return self.inspect_container(container)
+        except NotFound:
+            return None
+
+    def list_containers(self, *, label: str | None = None) -> list[Inspect]:
+        """All containers, stopped ones too, in the short form of `docker ps`."""
+        filters = {"label": label} if label else None
+        return cast(
+            list[Inspect],
+            self._call("list containers", lambda api: api.containers(all=True, filters=filters)),
+        )
+
+    def create(self, name: str, config: Inspect) -> ContainerId:
+        """Create a container from a raw request body (Engine API, ContainerCreate)."""
+        answer = self._call(
+            f"create container {name}", lambda api: api.create_container_from_config(config, name)
+        )
+        return ContainerId(answer["Id"])
+
+    def connect(self, container: ContainerId, network: str, endpoint: Inspect) -> None:
+        """Attach a container to one more network, with the settings of an endpoint."""
+        ipam = endpoint.get("IPAMConfig") or {}
+
+        def request(api: Any) -> None:
+            api.connect_container_to_network(
+                container, network, aliases=endpoint.get("Aliases"), links=endpoint.get("Links"),
+                ipv4_address=ipam.get("IPv4Address"), ipv6_address=ipam.get("IPv6Address"),
+                link_local_ips=ipam.get("LinkLocalIPs"), driver_opt=endpoint.get("DriverOpts"),
+            )  # fmt: skip
+
+        self._call(f"connect {container[:12]} to network {network}", request)
+
+    def start(self, container: str) -> None:
+        self._call(f"start container {container[:12]}", lambda api: api.start(container))
+
+    def stop(self, container: str, *, grace_s: int) -> None:
+        """Stop a container; after `grace_s` seconds Docker kills it."""
+        self._call(f"stop container {container[:12]}", lambda api: api.stop(container, timeout=grace_s))
+
+    def remove(self, container: str, *, with_new_volumes: bool) -> None:
+        """Remove a container, killing it where it runs.
+
+        Args:
+            with_new_volumes: also the anonymous volumes made for it; never one that was attached by name.
+        """
+        what = f"remove container {container[:12]}"
+        self._call(what, lambda api: api.remove_container(container, v=with_new_volumes, force=True))
+
+    def rename(self, container: str, name: str) -> None:
+        self._call(f"rename container {container[:12]} to {name}", lambda api: api.rename(container, name))
+
+    def set_restart_policy(self, container: str, policy: Inspect) -> None:
+        what = f"set the restart policy of {container[:12]}"
+        self._call(what, lambda api: api.update_container(container, restart_policy=policy))
+
+    def inspect_image(self, image: str) -> Inspect:
+        return cast(Inspect, self._call(f"inspect image {image}", lambda api: api.inspect_image(image)))
+
+    def find_image(self, image: str) -> Inspect | None:
+        """Its inspect, by id or reference; None when there is none."""
+        try:
+            return self.inspect_image(image)
+        except NotFound:
+            return None
+
+    def tags(self) -> list[str]:
+        """Every tag on the engine."""
+        images = self._call("list images", lambda api: api.images())
+        return [tag for image in images for tag in image.get("RepoTags") or ()]
+
+    def tag(self, image: ImageId, reference: str) -> None:
+        """Make the reference point at the image."""
+        repository, _, tag = reference.rpartition(":")
+        self._call(f"tag {reference}", lambda api: api.tag(image, repository, tag, force=True))
+
+    def untag(self, reference: str) -> None:
+        """Remove a tag, and the image too when this was its last tag and no container uses it. Absent: nothing."""
+        try:
+            self._call(f"untag {reference}", lambda api: api.remove_image(reference))
+        except NotFound:
+            return
+
+    def load(self, archive: Iterable[bytes], on_progress: Callable[[], None]) -> None:
+        """Feed an image archive to the engine and read its progress stream to the end.
+
+        A failed load answers HTTP 200 with the error in the stream; whether the image is really there is for the
+        caller to inspect.
+
+        Raises:
+            DockerError: `docker.load_failed`.
+        """
+        with self._translated("load an image", code="docker.load_failed"):
+            api = self._connect(self._load_stall_s)
+            try:
+                for line in api.load_image(archive, quiet=False):
+                    if "error" in line or "errorDetail" in line:
+                        problem = str(line.get("error") or line["errorDetail"])
+                        raise DockerError(f"cannot load an image: {problem[:300]}", code="docker.load_failed")
+                    on_progress()
+            finally:
+                api.close()
+
+    def _call(self, what: str, request: Callable[[Any], Any]) -> Any:
+        with self._translated(what):
+            if self._client is None:
+                self._client = self._connect(self._timeout_s)
+            return request(self._client)
+
+    def _connect(self, timeout_s: float) -> Any:
+        settings = docker.utils.kwargs_from_env(environment=self._environment)
+        return docker.APIClient(version="auto", timeout=cast(int, timeout_s), **settings)
+
+    @contextmanager
+    def _translated(self, what: str, code: str = "docker.error") -> Iterator[None]:
+        try:
+            yield
+        except docker.errors.APIError as exc:
+            raise _refused(what, exc, code) from exc
+        except (*_LOST, docker.errors.DockerException) as exc:
+            self._client = None
+            raise HostUnavailable(
+                f"cannot {what}: Docker does not answer", code="docker.unavailable"
+            ) from exc
+        except ValueError as exc:  # an answer that is no JSON
+            raise DockerError(f"cannot {what}: the engine's answer makes no sense", code=code) from exc
+
+
+def _refused(what: str, exc: docker.errors.APIError, code: str) -> DockerError:
+    text = f"cannot {what}: {str(exc.explanation or exc)[:300]}"
+    if exc.status_code == 404:
+        return NotFound(text, code="docker.not_found")
+    if exc.status_code == 409:
+        return Conflict(text, code="docker.conflict")
+    return DockerError(text, code=code)

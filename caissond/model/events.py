@@ -1,0 +1,216 @@
+"""Every event and every refusal, in one table: code, number to say over the phone, severity, sentence, hint.
+
+The journal catalog and the troubleshooting table of the README are made from it; codes and numbers never change.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+_NAMESPACE = uuid.UUID("6c0e3c5f-6b0b-4f0e-9d55-0c1b3b0a9e11")
+
+
+class Severity(IntEnum):
+    """The journal's priorities (syslog.h)."""
+
+    ERROR = 3
+    WARNING = 4
+    NOTICE = 5
+    INFO = 6
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """A row of the table."""
+
+    code: str
+    number: int
+    severity: Severity
+    sentence: str
+    hint: str
+
+    @property
+    def spoken(self) -> str:
+        """What is said over the phone: `E-214`."""
+        return f"E-{self.number}"
+
+    @property
+    def message_id(self) -> str:
+        """The journal's MESSAGE_ID: 32 hexadecimal digits, the same for ever."""
+        return uuid.uuid5(_NAMESPACE, self.code).hex
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, ready to be told."""
+
+    code: str
+    text: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> EventSpec:
+        return EVENTS[self.code]
+
+
+_NEW_COPY = "copy the package again, or ask its maker for a new one"
+_MAKER = "ask the maker of the package for a corrected one"
+_MAYBE_TAMPERED = "do not use this package; ask its maker where it comes from"
+
+_E, _W, _N, _I = Severity.ERROR, Severity.WARNING, Severity.NOTICE, Severity.INFO
+
+_ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
+    # 1xx: the archive
+    ("archive.read_failed", 101, _E, "The file is not a package.", _NEW_COPY),
+    ("archive.entry_read_failed", 102, _E, "The package is damaged inside.", _NEW_COPY),
+    ("archive.truncated", 103, _W, "The package ends too early.", "let the copy finish, or copy it again"),
+    ("archive.trailing_data", 104, _E, "Something stands behind the end of the package.", _MAYBE_TAMPERED),
+    ("archive.too_many_entries", 105, _E, "The package has far too many entries.", _MAKER),
+    ("archive.invalid_entry_size", 106, _E, "An entry of the package has an impossible size.", _MAKER),
+    ("archive.empty_entry_path", 107, _E, "An entry of the package has no name.", _MAKER),
+    ("archive.invalid_entry_path", 108, _E, "An entry of the package has a forbidden name.", _MAYBE_TAMPERED),
+    ("archive.nested_entry", 109, _E, "An entry of the package is not at its root.", _MAKER),
+    ("archive.duplicate_entry", 110, _E, "The package holds the same entry twice.", _MAYBE_TAMPERED),
+    ("archive.unsafe_entry_type", 111, _E, "The package holds a link, device or other special entry.", _MAYBE_TAMPERED),
+    ("archive.missing_manifest", 112, _E, "The package has no manifest.toml.", _MAKER),
+    ("archive.missing_image", 113, _E, "The package has no image.tar.", _MAKER),
+    # 2xx: the manifest and the package as such
+    ("manifest.parse_failed", 201, _E, "The manifest cannot be read.", _MAKER),
+    ("manifest.too_large", 202, _E, "The manifest is larger than 64 KiB.", _MAKER),
+    ("manifest.invalid_utf8", 203, _E, "The manifest is not UTF-8 text.", _MAKER),
+    ("manifest.unsupported_format_version", 204, _E, "The package has a format this version does not know.", "update Caisson on the device, or ask for a package of format 1"),
+    ("manifest.invalid_created_at", 205, _E, "The package's date cannot be read.", _MAKER),
+    ("manifest.invalid_package_version", 206, _E, "The package's version is not a version.", _MAKER),
+    ("manifest.invalid_min_updater_version", 207, _E, "The version of Caisson that the package asks for is not a version.", _MAKER),
+    ("manifest.empty_field", 208, _E, "A field of the manifest is empty.", _MAKER),
+    ("manifest.invalid_reference", 209, _E, "The image reference in the manifest is not one.", _MAKER),
+    ("manifest.hidden_characters", 210, _E, "The manifest holds characters that cannot be seen.", _MAYBE_TAMPERED),
+    ("package.unknown_service", 211, _E, "The package is for a service that this device does not have.", "check services.toml, or use the package made for this device"),
+    ("package.service_revision_mismatch", 212, _E, "The package is for another revision of the service.", "use the package made for this revision, or correct services.toml"),
+    ("package.platform_mismatch", 213, _E, "The package is for another kind of machine.", "use the package made for this platform"),
+    ("package.updater_too_old", 214, _E, "The package needs a newer Caisson.", "update Caisson on the device first"),
+    ("package.invalid_extension", 215, _E, "The file's name does not end in .edgepkg.", "give the path of an .edgepkg file"),
+    ("package.not_found", 216, _E, "There is no such file.", "check the path"),
+    ("package.not_a_file", 217, _E, "The package is not a regular file.", "copy the package itself, not a link or a folder"),
+    ("package.unreadable", 218, _E, "The package may not be read.", "check who may read the file"),
+    ("package.changed", 219, _W, "The package changed while it was read.", "let the copy finish; it is looked at again"),
+    ("package.bundle_unsupported", 220, _E, "The package is for several services at once.", "ask for one package per service"),
+    ("package.superseded", 221, _I, "A newer package for the same service was there too.", "nothing to do; remove the older package"),
+    ("package.downgrade", 222, _E, "The package is older than what the service runs.", "ask for a newer package"),
+    ("package.version_reused", 223, _E, "The package has the version that runs, but other content.", "ask the maker for a package with a new version"),
+    ("package.not_for_this_device", 224, _I, "The package is for another device.", "nothing to do; use the package made for this device"),
+    ("package.handled_before", 226, _I, "The package had its turn before.", ""),
+    ("package.reference_taken", 225, _E, "The package's image reference belongs to something else on this device.", "ask for a package with the reference that services.toml names"),
+    # 3xx: the image
+    ("image.empty_archive", 301, _E, "The package's image.tar is empty.", _MAKER),
+    ("image.truncated", 302, _E, "The image ends too early.", _MAKER),
+    ("image.missing_manifest", 303, _E, "The image has no manifest.json.", "make image.tar with docker save"),
+    ("image.missing_config", 304, _E, "The image has no configuration.", _MAKER),
+    ("image.missing_layer", 305, _E, "A layer of the image is missing.", _MAKER),
+    ("image.invalid_manifest", 306, _E, "The image's manifest.json cannot be read.", _MAKER),
+    ("image.invalid_config", 307, _E, "The image's configuration cannot be read.", _MAKER),
+    ("image.not_single", 308, _E, "The archive does not hold exactly one image.", "put exactly one image into the package"),
+    ("image.bad_link", 309, _E, "A link inside the image leads nowhere.", _MAYBE_TAMPERED),
+    ("image.layer_count_mismatch", 310, _E, "The image has not as many layers as it says.", _MAKER),
+    ("image.too_many_layers", 311, _E, "The image has more than 127 layers.", "build the image with fewer layers"),
+    ("image.config_digest_mismatch", 312, _E, "The image's configuration is not what it says it is.", _MAYBE_TAMPERED),
+    ("image.layer_mismatch", 313, _E, "A layer of the image is not what it says it is.", _NEW_COPY),
+    ("image.unsupported_compression", 314, _E, "A layer is packed in a way this version cannot read.", "make image.tar with docker save"),
+    ("image.too_large", 315, _E, "The image unpacks to more than it may.", _MAKER),
+    ("image.platform_mismatch", 316, _E, "The image is for another kind of machine than its manifest says.", _MAKER),
+    ("image.no_healthcheck", 317, _E, "The image has no health check, but the catalog asks for one.", "add a HEALTHCHECK to the image, or use kind = \"running\""),
+    # 4xx: trust
+    ("trust.unsigned", 401, _E, "The package is not signed.", "ask for a signed package, or set [trust] allow_unsigned = true"),
+    ("trust.no_signers", 402, _E, "This device has not been told whom to trust.", "put the signers' keys into allowed_signers, or set [trust] allow_unsigned = true"),
+    # 5xx: Docker and the services
+    ("docker.unavailable", 501, _E, "Docker does not answer.", "start Docker: systemctl start docker; updates go on by themselves"),
+    ("docker.error", 502, _E, "Docker refused a request.", "read journalctl -u docker"),
+    ("docker.not_found", 503, _E, "Docker does not know the container or image.", "somebody removed it by hand; check docker ps -a"),
+    ("docker.conflict", 504, _E, "Docker says the name or object is in use.", "check docker ps -a for leftovers"),
+    ("docker.load_failed", 505, _E, "Docker could not load the image.", "check free space and journalctl -u docker"),
+    ("docker.load_mismatch", 506, _E, "What Docker loaded is not what was verified.", "check the disk and journalctl -u docker"),
+    ("docker.sync_failed", 507, _E, "The loaded image could not be written to the disk safely.", "check the disk: dmesg, smartctl"),
+    ("docker.answered", 508, _N, "Docker answers again.", ""),
+    ("host.disk_full", 510, _E, "There is not enough space.", "free space on the device, then try again"),
+    ("host.io_error", 511, _E, "The device's own disk cannot be read or written.", "check the disk: dmesg, smartctl"),
+    ("service.missing", 520, _E, "The service's container does not exist.", "create the container once, with the name that services.toml gives"),
+    ("service.auto_remove", 521, _E, "The service was started with --rm and would vanish when stopped.", "start it without --rm"),
+    ("service.paused", 522, _E, "The service is paused.", "docker unpause it first"),
+    ("service.has_dependants", 523, _E, "Other containers share this service's network.", "update them together, or give them a network of their own"),
+    ("service.claimed_elsewhere", 524, _E, "Another Caisson on this machine looks after this container.", "use the --root or --state-dir of that one"),
+    ("service.leftovers", 525, _E, "A container with one of Caisson's temporary names is in the way.", "look at it with docker ps -a and remove it"),
+    ("service.unsettled", 526, _E, "An earlier update of this service is not settled.", "read caisson history list, and help where it says what is stuck"),
+    ("service.compose_unsupported", 527, _E, "Compose services cannot be updated by this version.", "run the service as a plain container"),
+    ("service.unknown", 528, _E, "There is no such service in the catalog.", "see caisson service list"),
+    # 6xx: the update
+    ("release.quarantined", 601, _E, "This release failed here before and is not tried again.", "ask for a newer release"),
+    ("release.too_many_attempts", 602, _E, "This release was cut off or failed too often.", "ask for a newer release, and read the log of the attempts"),
+    ("release.already_installed", 603, _I, "The service runs this release already.", ""),
+    ("gate.exited", 611, _E, "The new release stopped by itself.", "read the release's own log; ask its maker"),
+    ("gate.restarting", 612, _E, "The new release keeps restarting.", "read the release's own log; ask its maker"),
+    ("gate.out_of_memory", 613, _E, "The new release ran out of memory.", "raise its limit, or ask its maker"),
+    ("gate.unhealthy", 614, _E, "The new release says that it is not healthy.", "read the release's own log; ask its maker"),
+    ("gate.timed_out", 615, _E, "The new release did not become healthy in time.", "raise timeout_secs, or ask its maker"),
+    ("gate.no_healthcheck", 616, _E, "The container has no health check, but the catalog asks for one.", "add a HEALTHCHECK to the image, or use kind = \"running\""),
+    ("update.interrupted", 621, _W, "The update was cut off and is undone; it is tried again.", ""),
+    ("update.started", 622, _N, "An update begins.", ""),
+    ("update.loading", 623, _I, "The new image goes into Docker.", ""),
+    ("update.stopping_old", 624, _I, "The old release is stopped.", ""),
+    ("update.checking", 625, _I, "The new release runs and is watched.", ""),
+    ("update.committed", 626, _N, "The service runs the new release.", ""),
+    ("update.rolling_back", 627, _W, "The update failed; the old release is brought back.", ""),
+    ("update.rolled_back", 628, _E, "The service runs its old release again.", "read why above; nothing needs to be done at the device"),
+    ("update.rollback_failed", 629, _E, "The old release could not be brought back as it was.", "an engineer must look: caisson history show, docker ps -a"),
+    ("update.step_stuck", 630, _E, "One part of the way back did not work; the rest goes on.", "an engineer must look: docker ps -a"),
+    ("update.step_failed", 631, _E, "A step of the update failed.", ""),
+    ("update.recovering", 632, _W, "An update was cut off; it is settled first.", ""),
+    ("update.ungated", 633, _N, "The service was stopped before and stays stopped, so its new release was not tried.", "start the service when it is wanted"),
+    ("update.cleanup_failed", 634, _W, "Cleaning up after an update did not work; it is tried again.", ""),
+    ("update.postponed", 637, _W, "A package has to wait.", ""),
+    # 7xx: settings, catalog, state
+    ("settings.invalid", 701, _E, "The settings have a mistake.", "correct the file; until then the settings before stay in force"),
+    ("catalog.invalid", 702, _E, "The catalog has a mistake.", "correct the file; until then the catalog before stays in force"),
+    ("catalog.missing", 703, _E, "There is no catalog.", "write services.toml: see the README"),
+    ("catalog.unknown_key", 704, _W, "The catalog has a key that nobody reads.", "check its spelling"),
+    ("settings.reloaded", 705, _N, "Settings and catalog were read again.", ""),
+    ("settings.unreadable", 706, _E, "The settings or the catalog cannot be read.", "check the file and who may read it"),
+    ("store.failed", 711, _E, "The state database cannot be used.", "check the disk and who may write to the state folder"),
+    ("store.full", 712, _E, "There is no space left for the state database.", "free space on the device"),
+    ("store.corrupt", 713, _E, "The state database was damaged; it was moved aside and made anew from Docker's labels.", "keep the file moved aside for its maker; check the disk"),
+    ("store.rebuilt", 714, _W, "State was made anew from Docker's labels.", "check caisson service list"),
+    ("store.too_new", 715, _E, "The state database was written by a newer Caisson.", "install that version again"),
+    ("store.audit_broken", 716, _E, "The audit chain does not add up: somebody changed the history.", "keep the database as it is and find out who had access"),
+    ("lock.busy", 721, _E, "Somebody else is updating right now.", "wait until it is done, then try again"),
+    ("lock.daemon_runs", 722, _E, "caissond runs already on this state folder.", "use the one that runs: caisson status"),
+    ("history.unknown", 723, _E, "There is no such update in the history.", "see caisson history list"),
+    # 8xx: where packages come from
+    ("inbox.incomplete", 801, _W, "A file in the inbox stays incomplete.", "let the copy finish, or copy it again"),
+    ("inbox.unwatched", 803, _W, "The inbox is not watched by the kernel; it is looked at every so often.", "raise fs.inotify.max_user_watches"),
+    ("inbox.stuck", 802, _W, "A handled package could not be removed from the inbox.", "remove it by hand"),
+    ("media.found", 811, _I, "A medium was plugged in and is looked at.", "leave it in until it is done"),
+    ("media.done", 812, _N, "The medium may be removed.", ""),
+    ("media.gone", 813, _N, "The medium was removed.", "plug it in again if its packages are still wanted"),
+    ("media.incomplete", 814, _W, "A file on the medium is incomplete.", "copy it again"),
+    ("media.unreadable", 815, _W, "The medium cannot be read.", "try another one"),
+    ("media.empty", 816, _I, "The medium holds no package.", "copy the .edgepkg file to it"),
+    ("media.too_many_files", 817, _W, "The medium holds more files than are looked at.", "use a medium with only the packages on it"),
+    # 9xx: the daemon and the command line
+    ("daemon.started", 901, _N, "caissond is ready.", ""),
+    ("daemon.waiting", 902, _W, "caissond waits for Docker.", "start Docker: systemctl start docker; updates go on by themselves"),
+    ("daemon.stopping", 903, _N, "caissond was asked to stop.", ""),
+    ("daemon.stopped", 904, _N, "caissond has stopped.", ""),
+    ("daemon.failed", 905, _E, "caissond met a mistake of its own; it goes on.", "report this with the log: it is a bug"),
+    ("receipt.failed", 906, _W, "A receipt could not be written.", "check free space in the state folder"),
+    ("package.received", 911, _N, "A package came in.", ""),
+    ("package.accepted", 912, _I, "The package is right for this device.", ""),
+    ("package.cancelled", 913, _I, "The update was cancelled at the prompt.", ""),
+    ("usage.wrong", 964, _E, "The command was not understood.", "see caisson --help"),
+)  # fmt: skip
+
+EVENTS: dict[str, EventSpec] = {row[0]: EventSpec(*row) for row in _ROWS}
+
+
+def hint_for(code: str) -> str:
+    """What the operator can do about this code; empty for one that asks for nothing."""
+    spec = EVENTS.get(code)
+    return spec.hint if spec else ""

@@ -1,0 +1,63 @@
+"""The ids and names that everything else speaks of, and the names Caisson gives to what it makes in Docker."""
+
+import hashlib
+import re
+import uuid
+from pathlib import PurePath
+from typing import NewType
+
+UpdateId = NewType("UpdateId", str)
+"""A random UUID in its usual spelling."""
+ContainerId = NewType("ContainerId", str)
+ImageId = NewType("ImageId", str)
+"""What the engine calls an image: the config digest, or the manifest digest with the containerd store."""
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 hexadecimal digits."""
+
+TAG_DOMAIN = "caisson.invalid"
+LABEL_PREFIX = "io.caisson."
+
+_PARKED = re.compile(r"^.+-caisson-(old|new)-[0-9a-f]{8}$")
+
+
+def new_update_id() -> UpdateId:
+    return UpdateId(str(uuid.uuid4()))
+
+
+def claim_of(state_dir: PurePath) -> str:
+    """Eight hexadecimal digits that tell the state folders on one engine apart."""
+    return hashlib.sha256(str(state_dir).encode()).hexdigest()[:8]
+
+
+def ingest_tag(claim: str, update_id: UpdateId) -> str:
+    """The private tag of an image between its load and its commit."""
+    return f"{TAG_DOMAIN}/ingest:{claim}-{update_id}"
+
+
+def keep_tag(claim: str, update_id: UpdateId) -> str:
+    """The private tag that keeps the previous release's image from being pruned."""
+    return f"{TAG_DOMAIN}/keep:{claim}-{update_id}"
+
+
+def update_of_tag(claim: str, tag: str) -> UpdateId | None:
+    """The update that a private tag of this claim belongs to; None for everybody else's tags."""
+    for kind in ("ingest", "keep"):
+        prefix = f"{TAG_DOMAIN}/{kind}:{claim}-"
+        if tag.startswith(prefix):
+            return UpdateId(tag.removeprefix(prefix))
+    return None
+
+
+def new_name(container_name: str, update_id: UpdateId) -> str:
+    """What the replacement is called until its verdict."""
+    return f"{container_name}-caisson-new-{update_id[:8]}"
+
+
+def parked_name(container_name: str, update_id: UpdateId) -> str:
+    """What the old container is called between the commit and its removal."""
+    return f"{container_name}-caisson-old-{update_id[:8]}"
+
+
+def is_private_name(container_name: str) -> bool:
+    """Whether Caisson gave this name: a replacement's or a parked container's."""
+    return _PARKED.match(container_name) is not None

@@ -1,0 +1,202 @@
+"""What is written down about an update: the running record, the finished one, and the state of a service.
+
+All of it is frozen and goes to the database as JSON. A record is saved before a step's handler runs and again after
+it; everything an undo needs stands in `Before`, saved before anything is touched.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from caissond.model.ids import ContainerId, Digest, ImageId, UpdateId
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Status(StrEnum):
+    """Where a step is."""
+
+    PENDING = "pending"
+    DOING = "doing"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    STUCK = "stuck"
+
+
+class Outcome(StrEnum):
+    """How it ended for a package."""
+
+    SUCCEEDED = "succeeded"
+    NOTHING_TO_DO = "nothing_to_do"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+    POSTPONED = "postponed"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+
+    @property
+    def words(self) -> str:
+        return self.value.replace("_", " ")
+
+    @property
+    def final(self) -> bool:
+        """Whether the package has had its turn; a postponed one gets another."""
+        return self is not Outcome.POSTPONED
+
+
+class Release(_Frozen):
+    """What a package brings for one service. Its identity is service + version + config digest."""
+
+    service: str
+    version: str
+    digest: Digest
+    reference: str
+    created_at: datetime
+
+
+class Installed(_Frozen):
+    """The release a service runs, saved by the commit."""
+
+    release: Release
+    update_id: UpdateId
+    image_id: ImageId
+    committed_at: datetime
+    previous: Release | None = None
+    previous_image: ImageId | None = None
+    previous_reference: str | None = None
+    ungated: bool = False
+
+
+class Before(_Frozen):
+    """All that the undos need, read before anything is touched."""
+
+    container_id: ContainerId
+    container: dict[str, Any]
+    """The old container's full inspect."""
+    image_id: ImageId
+    image: dict[str, Any]
+    """The old image's inspect: its defaults are subtracted from the container's configuration."""
+    restart_policy: dict[str, Any]
+    was_running: bool
+    was_well: bool
+    """Running, not in a restart loop, not unhealthy: what the gate of a rollback may ask for."""
+    reference_image: ImageId | None
+    """What the package's reference pointed at; None when there was no such tag."""
+    release_image_present: bool
+    """The new image was here already, so no undo removes it."""
+    host_name: str = ""
+    """The engine's host."""
+    installed: Installed | None = None
+    """What the database said the service runs."""
+
+    @property
+    def reference(self) -> str:
+        """What people call the old image."""
+        if self.installed is not None and self.installed.image_id == self.image_id:
+            return self.installed.release.reference
+        return str(self.container["Config"].get("Image") or self.image_id)
+
+
+class Failure(_Frozen):
+    step: str
+    code: str
+    message: str
+    verdict: bool = False
+    """The gate said no: the release itself is to blame."""
+    interrupted: bool = False
+    """We were stopped or cut off: nobody is to blame, the package gets another attempt."""
+
+
+class Part(_Frozen):
+    """One target of an update."""
+
+    container_name: str
+    release: Release
+    before: Before
+
+
+class Record(_Frozen):
+    """A running update."""
+
+    update_id: UpdateId
+    parts: tuple[Part, ...]
+    statuses: dict[str, Status]
+    """By step name, in the order of the steps."""
+    failure: Failure | None = None
+    stuck: tuple[Failure, ...] = ()
+    package: str = ""
+    """The package's file name, for people."""
+    package_sha256: str = ""
+    source: str = ""
+    started_at: datetime
+
+
+class PartVerdict(_Frozen):
+    service: str
+    version: str
+    digest: str = ""
+    reference: str = ""
+    previous_version: str | None = None
+    previous_reference: str | None = None
+    ungated: bool = False
+    outcome: Outcome
+
+
+class Verdict(_Frozen):
+    """A finished update, or a package that was handled without one: a row of the history."""
+
+    update_id: UpdateId
+    package: str
+    package_sha256: str = ""
+    source: str = ""
+    outcome: Outcome
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+    retry: bool = False
+    """The package stays where it is and gets another attempt."""
+    parts: tuple[PartVerdict, ...] = ()
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def services(self) -> str:
+        return ", ".join(part.service for part in self.parts)
+
+    @property
+    def versions(self) -> str:
+        return ", ".join(part.version for part in self.parts)
+
+
+class AuditKind(StrEnum):
+    VALIDATION_STARTED = "validation_started"
+    VALIDATION_ACCEPTED = "validation_accepted"
+    VALIDATION_REJECTED = "validation_rejected"
+    IMAGE_IMPORT_STARTED = "image_import_started"
+    IMAGE_IMPORT_SUCCEEDED = "image_import_succeeded"
+    IMAGE_IMPORT_FAILED = "image_import_failed"
+    UPDATE_STARTED = "update_started"
+    HEALTH_CHECK_STARTED = "health_check_started"
+    HEALTH_CHECK_PASSED = "health_check_passed"
+    HEALTH_CHECK_FAILED = "health_check_failed"
+    ROLLBACK_STARTED = "rollback_started"
+    ROLLBACK_SUCCEEDED = "rollback_succeeded"
+    ROLLBACK_FAILED = "rollback_failed"
+    UPDATE_COMMITTED = "update_committed"
+
+
+class AuditEvent(_Frozen):
+    """A link of the audit chain."""
+
+    seq: int
+    update_id: UpdateId
+    at: datetime
+    kind: AuditKind
+    message: str
+    hash: str

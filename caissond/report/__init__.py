@@ -1,0 +1,1 @@
+"""Who is told: journal, systemd, status file, receipts."""

@@ -1,0 +1,1 @@
+"""What survives a power cut: the SQLite database and the locks."""

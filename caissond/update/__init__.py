@@ -1,0 +1,1 @@
+"""What an update is: policy, steps and their undos, the gate, recovery."""

@@ -1,0 +1,201 @@
+"""Driving a record to its end, telling what happens, and writing the verdict down. Fresh updates and recovery alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from caissond.errors import CaissonError, DockerError, HostUnavailable
+from caissond.host.ingest import import_image
+from caissond.model.catalog import HealthCheck
+from caissond.model.ids import ImageId, UpdateId
+from caissond.model.records import AuditKind, Failure, Outcome, Part, Record, Status, Verdict
+from caissond.package.image import Image
+from caissond.update.conclude import conclude
+from caissond.update.container_steps import ContainerSteps, Tools
+from caissond.update.device import Device
+from caissond.update.engine import Step, after_restart, drive
+from caissond.update.verdicts import outcome_of, verdict_on
+
+ROLLBACK_PAUSES_S = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class StagedImage:
+    """A verified image in a private file."""
+
+    source: BinaryIO
+    image: Image
+
+
+class UpdateHost:
+    """What the steps of one update are given: the staged images, and somebody to tell."""
+
+    def __init__(self, device: Device, update_id: UpdateId, staged: Mapping[str, StagedImage]) -> None:
+        self._device = device
+        self._update_id = update_id
+        self._staged = staged
+        self.sync = device.sync_docker
+        self.pause = device.pause
+        self.pause_whatever_comes = device.pause_whatever_comes
+        self.beat = device.beat
+
+    def import_image(self, part: Part, tag: str) -> ImageId:
+        service = part.release.service
+        self.tell("update.loading", f"{service} {part.release.version}: the new image goes into Docker")
+        self.audit(AuditKind.IMAGE_IMPORT_STARTED, part.release.reference)
+        try:
+            loaded = self._load(self._staged[service], tag)
+        except DockerError as exc:
+            self.audit(AuditKind.IMAGE_IMPORT_FAILED, exc.message)
+            raise
+        self.audit(AuditKind.IMAGE_IMPORT_SUCCEEDED, loaded)
+        return loaded
+
+    def _load(self, staged: StagedImage, tag: str) -> ImageId:
+        total = sum(layer.size_bytes for layer in staged.image.layers)
+        done = 0
+
+        def on_progress(size_bytes: int) -> None:
+            nonlocal done
+            done += size_bytes
+            self._device.check_stop()
+            self._device.beat(self._device.settings.docker.load_stall_secs)
+            self._device.bus.progress("loading", done, total)
+
+        return import_image(
+            self._device.docker, staged.source, staged.image, tag=tag, on_progress=on_progress
+        )
+
+    def tell(self, code: str, text: str) -> None:
+        self._device.bus.tell(code, text, update=self._update_id)
+
+    def audit(self, kind: AuditKind, message: str) -> None:
+        self._device.audit(self._update_id, kind, message)
+
+
+class Run:
+    """One record on its way to a verdict."""
+
+    def __init__(self, device: Device, record: Record, staged: Mapping[str, StagedImage]) -> None:
+        self._device = device
+        self._host = UpdateHost(device, record.update_id, staged)
+        self._record = record
+        self._parts = tuple(self._steps_of(part) for part in record.parts)
+
+    def _steps_of(self, part: Part) -> ContainerSteps:
+        device = self._device
+        service = device.catalog.find(part.release.service)
+        check = service.health_check if service else HealthCheck()  # it may have left the catalog since
+        tools = Tools(
+            docker=device.docker, releases=device.releases, host=self._host, claim=device.claim,
+            state_dir=device.paths.state_dir, stop_timeout_s=device.settings.docker.stop_timeout_secs,
+        )  # fmt: skip
+        return ContainerSteps(part, self._record.update_id, check, tools)
+
+    @property
+    def _steps(self) -> tuple[Step, ...]:
+        return tuple(step for part in self._parts for step in part.steps())
+
+    def begin(self) -> Verdict:
+        """A fresh update.
+
+        Raises:
+            HostUnavailable: the engine went away; the record waits for recovery.
+            StoreError: nothing was begun.
+        """
+        record = self._record.model_copy(
+            update={"statuses": {step.name: Status.PENDING for step in self._steps}}
+        )
+        self._device.journal.begin(record)
+        for part in record.parts:
+            self._device.releases.count_attempt(part.release)
+        text = ", ".join(_describe(part) for part in record.parts)
+        self._host.audit(AuditKind.UPDATE_STARTED, text)
+        self._host.tell("update.started", f"{text}: an update begins")
+        return self._finish(record)
+
+    def resume(self) -> Verdict:
+        """An update that was cut off.
+
+        Raises:
+            HostUnavailable: the engine went away again.
+        """
+        self._host.tell(
+            "update.recovering", f"{self._record.package or 'an update'} was cut off, settling it"
+        )
+        final = frozenset(step.name for step in self._steps if step.final)
+        return self._finish(after_restart(self._record, final))
+
+    def _finish(self, record: Record) -> Verdict:
+        if record.failure is not None:
+            self._announce(record.failure)
+        record = drive(record, self._steps, self._device.journal.save, self._announce)
+        if record.failure is not None:
+            record = self._insist(record)
+            self._audit_rollback(record)
+        verdict = verdict_on(record, finished_at=self._device.now())
+        self._clean_up(verdict)
+        self._judge_release(record)
+        conclude(self._device, verdict)
+        return verdict
+
+    def _announce(self, failure: Failure) -> None:
+        self._host.tell("update.rolling_back", f"{_services(self._record)}: {failure.message}; going back")
+        self._audit_if_possible(AuditKind.ROLLBACK_STARTED, failure.message)
+
+    def _insist(self, record: Record) -> Record:
+        """Undos that were stuck, tried again: what stood in one's way may have been undone after it."""
+        for pause_s in ROLLBACK_PAUSES_S:
+            if not record.stuck:
+                break
+            self._device.pause_whatever_comes(pause_s)
+            record = drive(after_restart(record, frozenset()), self._steps, self._device.journal.save)
+        for stuck in record.stuck:
+            self._host.tell("update.step_stuck", f"{stuck.step}: {stuck.message}")
+        return record
+
+    def _audit_rollback(self, record: Record) -> None:
+        kind = AuditKind.ROLLBACK_FAILED if record.stuck else AuditKind.ROLLBACK_SUCCEEDED
+        problem = record.stuck[0] if record.stuck else record.failure
+        self._audit_if_possible(kind, problem.message if problem else "")
+
+    def _audit_if_possible(self, kind: AuditKind, message: str) -> None:
+        """The way back goes on when the database cannot be written."""
+        try:
+            self._host.audit(kind, message)
+        except CaissonError as exc:
+            self._host.tell(exc.code, exc.message)
+
+    def _clean_up(self, verdict: Verdict) -> None:
+        if verdict.outcome is not Outcome.SUCCEEDED:
+            return
+        for part in self._parts:
+            try:
+                part.clean_up()
+            except HostUnavailable:
+                raise
+            except CaissonError as exc:
+                self._host.tell("update.cleanup_failed", exc.message)
+        for part_verdict in verdict.parts:
+            self._host.audit(AuditKind.UPDATE_COMMITTED, f"{part_verdict.service} {part_verdict.version}")
+
+    def _judge_release(self, record: Record) -> None:
+        """Only a verdict of the gate puts a release into quarantine; a success or a verdict ends the counting."""
+        outcome, failure = outcome_of(record), record.failure
+        for part in record.parts:
+            if failure is not None and failure.verdict:
+                self._device.releases.quarantine(
+                    part.release, code=failure.code, update_id=record.update_id, at=self._device.now()
+                )
+            if outcome is Outcome.SUCCEEDED or (failure is not None and failure.verdict):
+                self._device.releases.clear_attempts(part.release)
+
+
+def _describe(part: Part) -> str:
+    installed = part.before.installed
+    old = installed.release.version if installed else part.before.reference
+    return f"{part.release.service} {old} -> {part.release.version}"
+
+
+def _services(record: Record) -> str:
+    return ", ".join(f"{part.release.service} {part.release.version}" for part in record.parts)

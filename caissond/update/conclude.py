@@ -1,0 +1,59 @@
+"""The end of a package's turn: its row in the history, its receipt, its line in the log."""
+
+import socket
+
+from caissond.errors import CaissonError
+from caissond.model.records import Outcome, Verdict
+from caissond.report.receipts import write_receipt
+from caissond.update.device import Device
+
+_TOLD = {
+    Outcome.SUCCEEDED: ("update.committed", "the service runs the new release"),
+    Outcome.FAILED: ("update.step_failed", "the update failed before the service was touched"),
+    Outcome.ROLLED_BACK: ("update.rolled_back", "the service runs its old release again"),
+    Outcome.ROLLBACK_FAILED: (
+        "update.rollback_failed",
+        "the old release could not be brought back as it was",
+    ),
+}
+
+
+def conclude(device: Device, verdict: Verdict) -> None:
+    """Write a verdict down and tell it. What is put off, or is not for this device, is told only.
+
+    Raises:
+        StoreError: it could not be written down.
+    """
+    if verdict.outcome is not Outcome.POSTPONED and verdict.code != "package.not_for_this_device":
+        device.history.add(verdict, keep_running=verdict.outcome is Outcome.ROLLBACK_FAILED)
+        _write_receipt(device, verdict)
+    _tell(device, verdict)
+
+
+def _write_receipt(device: Device, verdict: Verdict) -> None:
+    try:
+        write_receipt(device.paths.receipts, verdict, device=socket.gethostname())
+    except CaissonError as exc:
+        device.bus.tell(exc.code, exc.message)
+
+
+def _tell(device: Device, verdict: Verdict) -> None:
+    code, text = _sentence(verdict)
+    fields = {"update": verdict.update_id, "package": verdict.package, "outcome": verdict.outcome.value}
+    device.bus.tell(code, text, **fields, service=verdict.services, version=verdict.versions)
+
+
+def _sentence(verdict: Verdict) -> tuple[str, str]:
+    name = verdict.package
+    if verdict.outcome is Outcome.POSTPONED:
+        return "update.postponed", f"{name}: has to wait: {verdict.message}"
+    if verdict.outcome is Outcome.REFUSED:
+        return verdict.code, f"{name}: refused: {verdict.message}"
+    if verdict.outcome in (Outcome.SKIPPED, Outcome.NOTHING_TO_DO):
+        return verdict.code, f"{name}: passed over: {verdict.message}"
+    what = " and ".join(f"{part.service} {part.version}" for part in verdict.parts)
+    why = f": {verdict.message}" if verdict.message else ""
+    if verdict.retry and verdict.outcome is not Outcome.ROLLBACK_FAILED:
+        return "update.interrupted", f"{what}: the update was cut off and is undone"
+    code, words = _TOLD[verdict.outcome]
+    return code, f"{what}: {words}{why}"

@@ -1,0 +1,291 @@
+"""The do and undo of each step for a plain Docker container, side by side.
+
+The old container keeps its name, its whole self and a restart policy that revives it until the verdict is in. The
+replacement is made before the old one is stopped, and Docker never starts it by itself before the commit. Names are
+derived from the update's id, so an undo finds what it made without having been told; it deletes nothing else.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from caissond.errors import Conflict, GateFailed, NotFound
+from caissond.host.docker import Docker, Inspect
+from caissond.host.recreate import NO_RESTART, plan_replacement
+from caissond.model.catalog import HealthCheck
+from caissond.model.ids import ImageId, UpdateId, ingest_tag, keep_tag, new_name, parked_name
+from caissond.model.records import AuditKind, Installed, Part
+from caissond.store.releases import Releases
+from caissond.update.engine import Step, nothing
+from caissond.update.health import watch
+
+REVIVE: Inspect = {"Name": "always", "MaximumRetryCount": 0}
+DEFAULT_GRACE_S = 10
+STEP_NAMES = ("keep-old", "load-image", "create-new", "stop-old", "start-new", "health-gate", "commit")
+
+
+class Host(Protocol):
+    """What the steps need besides Docker."""
+
+    def import_image(self, part: Part, tag: str) -> ImageId:
+        """Load the part's verified image under this tag."""
+
+    def sync(self) -> None:
+        """Write Docker's data root to its disk."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Stopping when we were asked to stop."""
+
+    def pause_whatever_comes(self, seconds: float) -> None:
+        """Wait, also when we were asked to stop."""
+
+    def beat(self, silent_s: float) -> None:
+        """A sign of life; the next may take this long."""
+
+    def tell(self, code: str, text: str) -> None: ...
+
+    def audit(self, kind: AuditKind, message: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    docker: Docker
+    releases: Releases
+    host: Host
+    claim: str
+    state_dir: Path
+    stop_timeout_s: int | None
+
+
+class ContainerSteps:
+    """The steps that update one container."""
+
+    def __init__(self, part: Part, update_id: UpdateId, check: HealthCheck, tools: Tools) -> None:
+        self._part = part
+        self._before = part.before
+        self._update_id = update_id
+        self._check = check
+        self._tools = tools
+        self._docker = tools.docker
+        self._name = part.container_name
+        self._new_name = new_name(part.container_name, update_id)
+        self._parked_name = parked_name(part.container_name, update_id)
+        self._ingest_tag = ingest_tag(tools.claim, update_id)
+        self._keep_tag = keep_tag(tools.claim, update_id)
+
+    def steps(self) -> tuple[Step, ...]:
+        """In the order in which they are done."""
+        service = self._part.release.service
+        handlers: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = (
+            (self.keep_old, self.release_old),
+            (self.load_image, self.unload_image),
+            (self.create_new, self.remove_new),
+            (self.stop_old, self.revive_old),
+            (self.start_new, self.stop_new),
+            (self.pass_gate, nothing),
+            (self.commit, self.uncommit),
+        )
+        return tuple(
+            Step(f"{service}/{name}", do, undo, final=name == "commit")
+            for name, (do, undo) in zip(STEP_NAMES, handlers, strict=True)
+        )
+
+    # keep-old
+
+    def keep_old(self) -> None:
+        self._docker.tag(self._before.image_id, self._keep_tag)
+
+    def release_old(self) -> None:
+        with suppress(Conflict):  # the old image's only tag now, and a container uses it: left for the sweep
+            self._docker.untag(self._keep_tag)
+
+    # load-image
+
+    def load_image(self) -> None:
+        self._tools.host.import_image(self._part, self._ingest_tag)
+        self._tools.host.sync()
+
+    def unload_image(self) -> None:
+        self._docker.untag(self._ingest_tag)
+
+    # create-new
+
+    def create_new(self) -> None:
+        self.remove_new()
+        old_image = self._before.image
+        image = ImageId(self._docker.inspect_image(self._ingest_tag)["Id"])
+        plan = plan_replacement(
+            self._before.container, old_image, image, labels=self._labels(), host_name=self._before.host_name
+        )
+        created = self._docker.create(self._new_name, plan.config)
+        for network, endpoint in plan.more_networks:
+            self._docker.connect(created, network, endpoint)
+
+    def remove_new(self) -> None:
+        if new := self._find_new():
+            self._docker.remove(new["Id"], with_new_volumes=True)
+
+    def _labels(self) -> dict[str, str]:
+        policy = self._before.restart_policy
+        release = self._part.release
+        return {
+            "io.caisson.update": self._update_id,
+            "io.caisson.service": release.service,
+            "io.caisson.version": release.version,
+            "io.caisson.digest": release.digest,
+            "io.caisson.reference": release.reference,
+            "io.caisson.created": release.created_at.isoformat(),
+            "io.caisson.replaces": self._before.container_id,
+            "io.caisson.restart": f"{policy.get('Name') or 'no'}:{policy.get('MaximumRetryCount') or 0}",
+            "io.caisson.running": "yes" if self._before.was_running else "no",
+            "io.caisson.state": str(self._tools.state_dir),
+        }
+
+    # stop-old
+
+    def stop_old(self) -> None:
+        if not self._before.was_running:
+            return
+        self._tools.host.tell("update.stopping_old", f"{self._name}: the old release is stopped")
+        self._docker.set_restart_policy(self._before.container_id, REVIVE)
+        self._tools.host.sync()  # should the power go now, Docker has to know that it revives the old one
+        self._stop(self._before.container)
+
+    def revive_old(self) -> None:
+        if not self._before.was_running:
+            return
+        old = self._before.container_id
+        self._docker.start(old)
+        self._docker.set_restart_policy(old, self._before.restart_policy)
+        if self._before.was_well:
+            watch(
+                self._check,
+                lambda: self._docker.inspect_container(old),
+                pause=self._tools.host.pause_whatever_comes,
+            )
+
+    # start-new
+
+    def start_new(self) -> None:
+        if self._before.was_running:
+            self._docker.start(self._new_name)
+
+    def stop_new(self) -> None:
+        if new := self._find_new():
+            self._stop(new)
+
+    # health-gate
+
+    def pass_gate(self) -> None:
+        host = self._tools.host
+        if not self._before.was_running:
+            host.tell(
+                "update.ungated", f"{self._name}: it was stopped before, so the new release is not started"
+            )
+            return
+        host.tell("update.checking", f"{self._name}: the new release runs, watching it")
+        host.audit(
+            AuditKind.HEALTH_CHECK_STARTED, f"{self._check.kind.value} within {self._check.timeout_secs} s"
+        )
+        try:
+            words = watch(
+                self._check, lambda: self._docker.inspect_container(self._new_name), pause=host.pause
+            )
+        except GateFailed as exc:
+            host.audit(AuditKind.HEALTH_CHECK_FAILED, str(exc))
+            raise
+        host.audit(AuditKind.HEALTH_CHECK_PASSED, words)
+
+    # commit
+
+    def commit(self) -> None:
+        new = self._find_new()
+        if new is None:
+            raise NotFound(f"cannot commit {self._name}: the new container is gone", code="docker.not_found")
+        self._docker.set_restart_policy(new["Id"], self._before.restart_policy)
+        self._swap_names(new["Id"])
+        self._docker.tag(new["Image"], self._part.release.reference)
+        self._tools.releases.save_installed(self._installed(new["Image"]))
+        self._tools.host.sync()
+
+    def _swap_names(self, new: str) -> None:
+        old = self._docker.find_container(self._before.container_id)
+        if old is not None:
+            self._docker.set_restart_policy(old["Id"], NO_RESTART)
+            self._rename(old["Id"], self._parked_name)
+        self._rename(new, self._name)
+
+    def uncommit(self) -> None:
+        before = self._before
+        if new := self._find_new():
+            self._docker.set_restart_policy(new["Id"], NO_RESTART)
+            self._rename(new["Id"], self._new_name)
+        self._rename(before.container_id, self._name)
+        if before.reference_image is not None:
+            self._docker.tag(before.reference_image, self._part.release.reference)
+        elif self._points_at_new(self._part.release.reference):
+            self._docker.untag(self._part.release.reference)
+        if before.installed is not None:
+            self._tools.releases.save_installed(before.installed)
+        else:
+            self._tools.releases.forget_installed(self._part.release.service)
+
+    def _installed(self, image: ImageId) -> Installed:
+        before = self._before
+        previous = before.installed.release if before.installed else None
+        return Installed(
+            release=self._part.release, update_id=self._update_id, image_id=image, committed_at=datetime.now(UTC),
+            previous=previous, previous_image=before.image_id,
+            previous_reference=before.reference, ungated=not before.was_running,
+        )  # fmt: skip
+
+    # clean-up after the verdict, one way or the other
+
+    def clean_up(self) -> None:
+        """Remove the parked old container, once the new one has been seen under the service's name, and the private
+        tag of the load. The old image stays, under its keep tag.
+        """
+        new = self._docker.find_container(self._name)
+        if new is None or not self._is_ours(new) or new["State"]["Running"] is not self._before.was_running:
+            return
+        old = self._docker.find_container(self._before.container_id)
+        if old is not None and old["Name"] == f"/{self._parked_name}":
+            self._docker.remove(old["Id"], with_new_volumes=False)
+        self._docker.untag(self._ingest_tag)
+        earlier = self._before.installed
+        if earlier is not None:
+            with suppress(Conflict):
+                self._docker.untag(keep_tag(self._tools.claim, earlier.update_id))
+
+    # what the record names
+
+    def _find_new(self) -> Inspect | None:
+        """The replacement, under whichever name it has by now; never a container that this update did not make."""
+        for name in (self._new_name, self._name):
+            found = self._docker.find_container(name)
+            if found is not None and self._is_ours(found):
+                return found
+        return None
+
+    def _is_ours(self, container: Inspect) -> bool:
+        labels: dict[str, Any] = container["Config"].get("Labels") or {}
+        return labels.get("io.caisson.update") == self._update_id
+
+    def _points_at_new(self, reference: str) -> bool:
+        tagged, new = self._docker.find_image(reference), self._docker.find_image(self._ingest_tag)
+        return tagged is not None and new is not None and tagged["Id"] == new["Id"]
+
+    def _rename(self, container: str, name: str) -> None:
+        if self._docker.inspect_container(container)["Name"] != f"/{name}":
+            self._docker.rename(container, name)
+
+    def _stop(self, container: Inspect) -> None:
+        own = container["Config"].get("StopTimeout")
+        grace_s = self._tools.stop_timeout_s
+        if grace_s is None:
+            grace_s = DEFAULT_GRACE_S if own is None else int(own)
+        self._tools.host.beat(grace_s)
+        self._docker.stop(container["Id"], grace_s=grace_s)

@@ -1,0 +1,85 @@
+"""Everything that an update on this device works with, handed around as one value."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from caissond.errors import Stopping
+from caissond.host.docker import Docker
+from caissond.host.sync import sync_filesystem
+from caissond.model.catalog import Catalog
+from caissond.model.ids import UpdateId, claim_of
+from caissond.model.paths import Paths
+from caissond.model.records import AuditKind
+from caissond.model.settings import Settings
+from caissond.report.bus import Bus
+from caissond.store.database import Database
+from caissond.store.history import History
+from caissond.store.journal import Journal
+from caissond.store.releases import Releases
+
+SYNC_DEADLINE_S = 600
+
+
+@dataclass
+class Device:
+    """One Caisson: its paths, what its admin wrote, what it remembers, and the engine.
+
+    Settings and catalog are replaced between packages when they are read again.
+    """
+
+    paths: Paths
+    settings: Settings
+    catalog: Catalog
+    docker: Docker
+    database: Database
+    journal: Journal
+    history: History
+    releases: Releases
+    bus: Bus
+    beat: Callable[[float], None] = lambda _silent_s: None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def claim(self) -> str:
+        return claim_of(self.paths.state_dir)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def check_stop(self) -> None:
+        """Raises Stopping when we were asked to stop."""
+        if self.stop.is_set():
+            raise Stopping("cannot go on: asked to stop", code="update.interrupted")
+
+    def pause(self, seconds: float) -> None:
+        """Wait, with a sign of life; raises Stopping when we were asked to stop."""
+        self.beat(seconds)
+        self.stop.wait(seconds)
+        self.check_stop()
+
+    def pause_whatever_comes(self, seconds: float) -> None:
+        """Wait, with a sign of life. The way back is not cut short by a request to stop."""
+        self.beat(seconds)
+        time.sleep(seconds)
+
+    def docker_root(self) -> Path | None:
+        """Docker's data root, where it is on this machine."""
+        root = Path(str(self.docker.describe().get("DockerRootDir") or "/nowhere"))
+        return root if root.is_dir() else None
+
+    def sync_docker(self) -> None:
+        """Write Docker's data root to its disk; a remote engine's is out of reach.
+
+        Raises:
+            DockerError: `docker.sync_failed`.
+        """
+        if root := self.docker_root():
+            sync_filesystem(root, deadline_s=SYNC_DEADLINE_S, beat=lambda: self.beat(2))
+
+    def audit(self, update_id: UpdateId, kind: AuditKind, message: str) -> None:
+        """Append to the audit chain."""
+        self.history.audit(update_id, kind, message, at=self.now())

@@ -1,0 +1,85 @@
+"""Settling: what an earlier process left unfinished is brought to an end before anything else is done.
+
+Whoever takes the lock settles first. All of it can be cut off and run again.
+"""
+
+import shutil
+from contextlib import suppress
+
+from caissond.errors import CaissonError, Conflict, HostUnavailable
+from caissond.model.ids import keep_tag, parked_name, update_of_tag
+from caissond.model.records import Installed, Verdict
+from caissond.store.database import Origin
+from caissond.update.apply import Run
+from caissond.update.device import Device
+from caissond.update.rebuild import rebuild
+
+
+def settle(device: Device) -> tuple[Verdict, ...]:
+    """Finish or undo what was cut off, and clear away what it left.
+
+    Raises:
+        HostUnavailable: the engine does not answer; nothing else was done.
+        StoreError: the database cannot be used.
+    """
+    device.docker.ping()
+    _rebuild_if_lost(device)
+    verdicts = tuple(Run(device, record, {}).resume() for record in device.journal.unfinished())
+    _clear_work(device)
+    _sweep(device)
+    return verdicts
+
+
+def _rebuild_if_lost(device: Device) -> None:
+    database = device.database
+    if database.origin is Origin.KEPT:
+        return
+    if database.moved_to is not None:
+        device.bus.tell("store.corrupt", f"{database.path} was damaged, moved to {database.moved_to.name}")
+    found = rebuild(device)
+    if found:
+        device.bus.tell("store.rebuilt", f"state made anew from Docker's labels: {', '.join(found)}")
+    database.mark_kept()
+
+
+def _clear_work(device: Device) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(device.paths.work)
+
+
+def _sweep(device: Device) -> None:
+    """Parked containers and private tags that no release needs any more."""
+    installed = device.releases.all_installed()
+    try:
+        for known in installed:
+            _remove_parked(device, known)
+        _remove_tags(device, installed)
+    except HostUnavailable:
+        raise
+    except CaissonError as exc:
+        device.bus.tell("update.cleanup_failed", exc.message)
+
+
+def _remove_parked(device: Device, known: Installed) -> None:
+    service = device.catalog.find(known.release.service)
+    if service is None or service.docker is None:
+        return
+    name = service.docker.container_name
+    parked = device.docker.find_container(parked_name(name, known.update_id))
+    current = device.docker.find_container(name)
+    if parked is None or current is None:
+        return
+    labels = current["Config"].get("Labels") or {}
+    replaced = labels.get("io.caisson.replaces") == parked["Id"]
+    if replaced and (current["State"]["Running"] or labels.get("io.caisson.running") == "no"):
+        device.docker.remove(parked["Id"], with_new_volumes=False)
+
+
+def _remove_tags(device: Device, installed: tuple[Installed, ...]) -> None:
+    running = {record.update_id for record in device.journal.unfinished()}
+    kept = {keep_tag(device.claim, known.update_id) for known in installed}
+    for tag in device.docker.tags():
+        update_id = update_of_tag(device.claim, tag)
+        if update_id is not None and update_id not in running and tag not in kept:
+            with suppress(Conflict):  # the only tag of an image that a container uses
+                device.docker.untag(tag)

@@ -1,0 +1,165 @@
+"""The first step of an update, check-host: everything is looked at and written into `Before`, nothing is touched.
+
+What cannot be updated is refused here, with Docker's state as it was.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from caissond.errors import Refusal
+from caissond.host.docker import Docker, Inspect
+from caissond.model.catalog import Catalog, HealthKind, Service
+from caissond.model.ids import ContainerId, ImageId
+from caissond.model.records import Before, Installed, Release
+from caissond.package.image import Image
+
+SPARE_BYTES = 32 * 1024 * 1024
+
+
+def survey(
+    docker: Docker, service: Service, container_name: str, release: Release, *, state_dir: Path,
+    installed: Installed | None,
+) -> Before:  # fmt: skip
+    """What the undos need to know, read from the engine.
+
+    Raises:
+        Refusal: `service.*`: the container cannot be updated.
+    """
+    container = docker.find_container(container_name)
+    if container is None:
+        raise Refusal(f"cannot update {service.name}: no container {container_name}", code="service.missing")
+    _check_container(container, container_name, state_dir)
+    everybody = docker.list_containers()
+    _check_neighbours(container, container_name, everybody)
+    state = container["State"]
+    tagged = docker.find_image(release.reference)
+    return Before(
+        container_id=ContainerId(container["Id"]),
+        container=container,
+        image_id=ImageId(container["Image"]),
+        image=docker.find_image(container["Image"]) or {},
+        restart_policy=container["HostConfig"].get("RestartPolicy") or {"Name": "no", "MaximumRetryCount": 0},
+        was_running=bool(state["Running"]),
+        was_well=_is_well(state),
+        reference_image=ImageId(tagged["Id"]) if tagged else None,
+        release_image_present=docker.find_image(release.digest) is not None,
+        host_name=str(docker.describe().get("Name", "")),
+        installed=installed,
+    )
+
+
+def _is_well(state: Inspect) -> bool:
+    health = (state.get("Health") or {}).get("Status")
+    return bool(state["Running"]) and not state.get("Restarting") and health != "unhealthy"
+
+
+def _check_container(container: Inspect, name: str, state_dir: Path) -> None:
+    labels: dict[str, str] = container["Config"].get("Labels") or {}
+    claimed_by = labels.get("io.caisson.state", str(state_dir))
+    if claimed_by != str(state_dir):
+        raise Refusal(f"cannot update {name}: {claimed_by} looks after it", code="service.claimed_elsewhere")
+    if container["HostConfig"].get("AutoRemove"):
+        raise Refusal(f"cannot update {name}: it was started with --rm", code="service.auto_remove")
+    if container["State"].get("Paused"):
+        raise Refusal(f"cannot update {name}: it is paused", code="service.paused")
+
+
+def _check_neighbours(container: Inspect, name: str, everybody: list[Inspect]) -> None:
+    leftover = re.compile(rf"^/{re.escape(name)}-caisson-(old|new)-[0-9a-f]{{8}}$")
+    for other in everybody:
+        for other_name in other.get("Names") or ():
+            if leftover.match(other_name):
+                text = f"cannot update {name}: {other_name.lstrip('/')} is in the way"
+                raise Refusal(text, code="service.leftovers")
+        mode = str((other.get("HostConfig") or {}).get("NetworkMode", ""))
+        if mode in (f"container:{container['Id']}", f"container:{name}"):
+            text = f"cannot update {name}: {_name_of(other)} uses its network"
+            raise Refusal(text, code="service.has_dependants")
+
+
+def _name_of(short: Inspect) -> str:
+    return str((short.get("Names") or [short["Id"][:12]])[0]).lstrip("/")
+
+
+def check_reference(
+    docker: Docker,
+    release: Release,
+    container_name: str,
+    catalog: Catalog,
+    all_installed: tuple[Installed, ...],
+) -> None:
+    """Whether the package may move the tag it names.
+
+    Raises:
+        Refusal: `package.reference_taken`.
+    """
+    reference = _full(release.reference)
+    owners = {s.name for s in catalog.services if s.docker and _full(s.docker.image_reference) == reference}
+    owners |= {
+        known.release.service for known in all_installed if _full(known.release.reference) == reference
+    }
+    others = owners - {release.service}
+    if docker.find_image(reference) is not None:
+        others |= {
+            _name_of(container)
+            for container in docker.list_containers()
+            if _full(str(container.get("Image", ""))) == reference and _name_of(container) != container_name
+        }
+    if others:
+        text = f"cannot use {reference}: it belongs to {', '.join(sorted(others))}"
+        raise Refusal(text, code="package.reference_taken")
+
+
+def _full(reference: str) -> str:
+    """The one spelling of a reference that Docker takes for the same tag (distribution, reference/normalize.go)."""
+    for host in ("docker.io/", "index.docker.io/"):
+        reference = reference.removeprefix(host)
+    if reference.count("/") == 1:
+        reference = reference.removeprefix("library/")
+    return reference if ":" in reference.rsplit("/", 1)[-1] else f"{reference}:latest"
+
+
+def check_health_check(service: Service, image: Image, before: Before) -> None:
+    """Whether the replacement will have the health check that the gate is to ask.
+
+    Raises:
+        Refusal: `image.no_healthcheck`.
+    """
+    if service.health_check.kind is not HealthKind.CONTAINER_HEALTH:
+        return
+    own: dict[str, Any] | None = before.container["Config"].get("Healthcheck")
+    inherited = (before.image.get("Config") or {}).get("Healthcheck")
+    asked_for = own if own != inherited else None
+    present = (
+        bool(asked_for.get("Test") and asked_for["Test"] != ["NONE"]) if asked_for else image.has_healthcheck
+    )
+    if not present:
+        raise Refusal(
+            f"cannot watch {service.name}: its new image has no health check", code="image.no_healthcheck"
+        )
+
+
+def check_space(needs: tuple[tuple[Path, int], ...]) -> None:
+    """Whether there is room for all of this at once; folders on one file system share its space.
+
+    Args:
+        needs: folders and the bytes that will be written below them. A folder that is not here is passed over.
+
+    Raises:
+        Refusal: `host.disk_full`.
+    """
+    wanted: dict[int, tuple[Path, int]] = {}
+    for folder, size_bytes in needs:
+        if folder.is_dir():
+            device = folder.stat().st_dev
+            wanted[device] = (folder, wanted.get(device, (folder, SPARE_BYTES))[1] + size_bytes)
+    for folder, size_bytes in wanted.values():
+        file_system = os.statvfs(folder)
+        free_bytes = file_system.f_bavail * file_system.f_frsize
+        if free_bytes < size_bytes:
+            text = (
+                f"cannot start: {folder} has {free_bytes >> 20} MiB free, {size_bytes >> 20} MiB are needed"
+            )
+            raise Refusal(text, code="host.disk_full")

@@ -1,0 +1,336 @@
+"""One package from candidate to verdict: the story of Caisson, readable from top to bottom."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from caissond import __version__
+from caissond.errors import (
+    CaissonError,
+    HostUnavailable,
+    Refusal,
+    SourceGone,
+    Stopping,
+    Truncated,
+)
+from caissond.intake.scan import Origin
+from caissond.model.catalog import Service
+from caissond.model.ids import Digest, UpdateId, new_update_id
+from caissond.model.manifest import Manifest
+from caissond.model.records import AuditKind, Before, Outcome, Part, Record, Release, Verdict
+from caissond.model.text import printable
+from caissond.package.image import Image, read_image
+from caissond.package.staging import copy_private, hash_file, open_regular
+from caissond.package.validate import Package, check_image, fingerprint, read_package, whole_window
+from caissond.update.apply import Run, StagedImage
+from caissond.update.conclude import conclude
+from caissond.update.device import Device
+from caissond.update.policy import (
+    NOT_FOR_THIS_DEVICE,
+    Act,
+    Decision,
+    check_runtime,
+    check_trust,
+    find_mismatches,
+    plan_release,
+)
+from caissond.update.survey import check_health_check, check_reference, check_space, survey
+from caissond.update.verdicts import verdict_without_update
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A package that wants its turn."""
+
+    path: Path
+    origin: Origin
+    allow_unsigned: bool = False
+    """The operator's word on the command line; the settings may say so too."""
+    allow_downgrade: bool = False
+    newest_here: str | None = None
+    """The newest version for the same service in the same place."""
+
+
+class PassedOver(CaissonError):
+    """Nothing is wrong with the package, and nothing is to be done."""
+
+
+@dataclass
+class _Turn:
+    """What is known so far of the package that has its turn."""
+
+    request: Request
+    started_at: datetime
+    update_id: UpdateId = field(default_factory=new_update_id)
+    manifest: Manifest | None = None
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """The package's file name, as it can be written down: on a medium it may be any bytes."""
+        return printable(self.request.path.name, limit=200)
+
+
+class Updater:
+    """Handles packages, one at a time. The caller holds the lock and has settled."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def handle(self, request: Request) -> Verdict | None:
+        """Give a package its turn; None when it lies on a medium and had its turn before.
+
+        Raises:
+            HostUnavailable: the engine went away in the middle of an update; the record waits for `settle`.
+            StoreError: the state database cannot be used.
+        """
+        turn = _Turn(request, self._device.now())
+        try:
+            if request.origin is Origin.MEDIA and self._had_its_turn(request.path):
+                text = f"{turn.name}: had its turn before"
+                self._device.bus.tell("package.handled_before", text, package=turn.name)
+                return None
+            verdict = self._process(turn)
+        except (Refusal, PassedOver, SourceGone, Stopping, HostUnavailable) as exc:
+            if self._is_running(turn):
+                raise
+            verdict = self._conclude_without_update(turn, exc)
+        self._remember(turn, verdict)
+        return verdict
+
+    def _process(self, turn: _Turn) -> Verdict:
+        device, request = self._device, turn.request
+        device.bus.tell("package.received", f"{turn.name}: looking at it", package=turn.name)
+        device.audit(turn.update_id, AuditKind.VALIDATION_STARTED, f"started validating {turn.name!r}")
+        with open_regular(request.path) as source:
+            package = read_package(source)
+            turn.manifest = package.manifest
+            service = self._check_wanted(package.manifest, request)
+            release = _release(package.manifest, read_image(source, package.image_window))
+            device.docker.ping()
+            self._survey(service, release, turn)  # what is refused or done already costs no copy
+            with self._staged(source, package, release, turn) as staged:
+                check_health_check(service, staged.image, before := self._survey(service, release, turn))
+                return self._update(
+                    turn, Part(container_name=check_runtime(service), release=release, before=before), staged
+                )
+
+    def _check_wanted(self, manifest: Manifest, request: Request) -> Service:
+        """Everything that the manifest alone decides."""
+        if mismatches := self.mismatches(manifest):
+            raise mismatches[0]
+        self.check_trust(allow_unsigned=request.allow_unsigned)
+        service = self._device.catalog.find(manifest.service)
+        assert service is not None  # find_mismatches would have said so
+        check_runtime(service)
+        unfinished = {
+            part.release.service for record in self._device.journal.unfinished() for part in record.parts
+        }
+        if service.name in unfinished:
+            text = f"cannot update {service.name}: an earlier update is not settled"
+            raise HostUnavailable(text, code="service.unsettled")
+        return service
+
+    def mismatches(self, manifest: Manifest) -> tuple[Refusal, ...]:
+        """Why the package is not for this device."""
+        return find_mismatches(manifest, self._device.catalog, __version__)
+
+    def check_trust(self, *, allow_unsigned: bool) -> None:
+        """Whether an unsigned package may come in.
+
+        Raises:
+            Refusal: `trust.unsigned`, `trust.no_signers`.
+        """
+        allowed = allow_unsigned or self._device.settings.trust.allow_unsigned
+        check_trust(signed=False, allow_unsigned=allowed, has_signers=self._has_signers())
+
+    def _has_signers(self) -> bool:
+        try:
+            lines = self._device.paths.allowed_signers.read_text(errors="replace").splitlines()
+        except OSError:
+            return False
+        return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+
+    @contextmanager
+    def _staged(
+        self, source: BinaryIO, package: Package, release: Release, turn: _Turn
+    ) -> Iterator[StagedImage]:
+        """The package as a private copy that was checked from end to end. What was checked is what is used."""
+        device = self._device
+        work = device.paths.work
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_space(
+            ((work, package.size_bytes), (device.docker_root() or work, 2 * package.image_window.size_bytes))
+        )
+        private = work / turn.update_id
+        try:
+            window = whole_window(source)
+            turn.sha256 = copy_private(
+                source, window, private, progress=self._progress("copying", window.size_bytes)
+            )
+            with private.open("rb", buffering=0) as copy:
+                image = self._check_copy(copy, package, release)
+                text = f"accepted package for {release.service} {release.version}"
+                device.audit(turn.update_id, AuditKind.VALIDATION_ACCEPTED, text)
+                device.bus.tell(
+                    "package.accepted", f"{turn.name}: right for {release.service}", package=turn.name
+                )
+                yield StagedImage(copy, image)
+        finally:
+            private.unlink(missing_ok=True)
+
+    def _check_copy(self, copy: BinaryIO, package: Package, release: Release) -> Image:
+        copied = read_package(copy)
+        progress = self._progress("checking", copied.image_window.size_bytes)
+        image = check_image(copy, copied, limit_bytes=self._room(), progress=progress)
+        if copied != package or image.config_digest != release.digest:
+            raise SourceGone("cannot use the package: it changed while it was read", code="package.changed")
+        return image
+
+    def _room(self) -> int:
+        folder = os.statvfs(self._device.docker_root() or self._device.paths.work)
+        return folder.f_bavail * folder.f_frsize
+
+    def _survey(self, service: Service, release: Release, turn: _Turn) -> Before:
+        """Everything that what is known of releases and what Docker has decide."""
+        device, name = self._device, check_runtime(service)
+        self._decide(release, name, turn)
+        installed = device.releases.installed(service.name)
+        before = survey(
+            device.docker, service, name, release, state_dir=device.paths.state_dir, installed=installed
+        )
+        check_reference(device.docker, release, name, device.catalog, device.releases.all_installed())
+        return before
+
+    def _update(self, turn: _Turn, part: Part, staged: StagedImage) -> Verdict:
+        self._device.check_stop()
+        record = Record(
+            update_id=turn.update_id, parts=(part,), statuses={}, package=turn.name, package_sha256=turn.sha256,
+            source=turn.request.origin.value, started_at=turn.started_at,
+        )  # fmt: skip
+        return Run(self._device, record, {part.release.service: staged}).begin()
+
+    def _decide(self, release: Release, name: str, turn: _Turn) -> None:
+        releases, request = self._device.releases, turn.request
+        downgrade_signed = turn.manifest is not None and turn.manifest.allow_downgrade
+        installed, quarantined = releases.installed(release.service), releases.quarantined(release)
+        decision = plan_release(
+            release, installed, quarantined_code=quarantined.code if quarantined else None,
+            attempts=releases.attempts(release), newest_here=request.newest_here,
+            allow_downgrade=request.allow_downgrade or downgrade_signed,
+        )  # fmt: skip
+        if decision.code == "release.already_installed" and installed is not None:
+            container = self._device.docker.find_container(name)
+            if container is not None and container["Image"] != installed.image_id:
+                return  # somebody replaced the container by hand since: put the release back
+        _raise_unless_apply(decision)
+
+    def _had_its_turn(self, path: Path) -> bool:
+        with open_regular(path) as source:
+            guess, terms = fingerprint(source), self.terms
+            if not self._device.releases.maybe_handled(guess, terms=terms):
+                return False
+            window = whole_window(source)
+            sha256 = hash_file(source, window, self._progress("reading", window.size_bytes))
+        return self._device.releases.handled(sha256, terms=terms)
+
+    def _remember(self, turn: _Turn, verdict: Verdict) -> None:
+        """What lies on a medium and had its turn does not get another one, unless settings or catalog change."""
+        if turn.request.origin is not Origin.MEDIA or verdict.retry:
+            return
+        try:
+            with open_regular(turn.request.path) as source:
+                window = whole_window(source)
+                sha256 = turn.sha256 or hash_file(
+                    source, window, self._progress("reading", window.size_bytes)
+                )
+                guess = fingerprint(source)
+        except (Refusal, SourceGone):
+            return
+        self._device.releases.remember_handled(
+            sha256, terms=self.terms, fingerprint=guess, outcome=verdict.outcome
+        )
+
+    @property
+    def terms(self) -> str:
+        """A digest of what packages are judged by, besides themselves."""
+        device = self._device
+        judged_by = (
+            f"{__version__} {device.settings.trust} {self._has_signers()} {device.catalog.model_dump_json()}"
+        )
+        return hashlib.sha256(judged_by.encode()).hexdigest()[:16]
+
+    def _is_running(self, turn: _Turn) -> bool:
+        return any(record.update_id == turn.update_id for record in self._device.journal.unfinished())
+
+    def refuse(self, request: Request, manifest: Manifest | None, error: Refusal) -> Verdict:
+        """Write down a package that was refused before its turn. Needs no lock: nothing else is changed."""
+        turn = _Turn(request, self._device.now(), manifest=manifest)
+        return self._conclude_without_update(turn, error)
+
+    def _conclude_without_update(self, turn: _Turn, error: CaissonError) -> Verdict:
+        outcome, error = _outcome_of(error, turn.request.origin)
+        if outcome is Outcome.REFUSED:
+            self._device.audit(
+                turn.update_id, AuditKind.VALIDATION_REJECTED, f"{error.code}: {error.message}"
+            )
+        verdict = verdict_without_update(
+            turn.update_id, turn.name, outcome, error, source=turn.request.origin.value,
+            manifest=turn.manifest, sha256=turn.sha256, started_at=turn.started_at, finished_at=self._device.now(),
+        )  # fmt: skip
+        conclude(self._device, verdict)
+        return verdict
+
+    def _progress(self, phase: str, total_bytes: int) -> "_Progress":
+        return _Progress(self._device, phase, total_bytes)
+
+
+class _Progress:
+    """Counts bytes for those who watch, and stops when we were asked to."""
+
+    def __init__(self, device: Device, phase: str, total_bytes: int) -> None:
+        self._device, self._phase, self._total, self._done = device, phase, total_bytes, 0
+
+    def __call__(self, more_bytes: int) -> None:
+        self._done += more_bytes
+        self._device.check_stop()
+        self._device.beat(60)
+        self._device.bus.progress(self._phase, self._done, self._total)
+
+
+def _release(manifest: Manifest, image: Image) -> Release:
+    return Release(
+        service=manifest.service,
+        version=manifest.version,
+        digest=Digest(image.config_digest),
+        reference=manifest.reference,
+        created_at=manifest.created_at,
+    )
+
+
+def _raise_unless_apply(decision: Decision) -> None:
+    if decision.act is Act.REFUSE:
+        raise Refusal(decision.reason, code=decision.code)
+    if decision.act is Act.SKIP:
+        raise PassedOver(decision.reason, code=decision.code)
+
+
+def _outcome_of(error: CaissonError, origin: Origin) -> tuple[Outcome, CaissonError]:
+    """How a turn without an update ended. On a medium, packages for other devices are no faults; a file that may
+    still grow is looked at again, except where an operator named it.
+    """
+    if isinstance(error, PassedOver):
+        done = error.code == "release.already_installed"
+        return (Outcome.NOTHING_TO_DO if done else Outcome.SKIPPED), error
+    if isinstance(error, Truncated) and origin is not Origin.COMMAND:
+        return Outcome.POSTPONED, error
+    if isinstance(error, Refusal):
+        if origin is Origin.MEDIA and error.code in NOT_FOR_THIS_DEVICE:
+            return Outcome.SKIPPED, PassedOver(error.message, code="package.not_for_this_device")
+        return Outcome.REFUSED, error
+    return Outcome.POSTPONED, error

@@ -1,0 +1,81 @@
+"""From a finished record, or a refusal, to the row of the history: pure."""
+
+from datetime import datetime
+
+from caissond.errors import CaissonError
+from caissond.model.events import hint_for
+from caissond.model.ids import UpdateId
+from caissond.model.manifest import Manifest
+from caissond.model.records import Outcome, Part, PartVerdict, Record, Status, Verdict
+from caissond.model.text import printable
+
+
+def outcome_of(record: Record) -> Outcome:
+    """How a record with nothing left to do has ended."""
+    if record.failure is None:
+        return Outcome.SUCCEEDED
+    if record.stuck:
+        return Outcome.ROLLBACK_FAILED
+    stopped_old = any(
+        name.endswith("/stop-old") and status is not Status.PENDING
+        for name, status in record.statuses.items()
+    )
+    return Outcome.ROLLED_BACK if stopped_old else Outcome.FAILED
+
+
+def verdict_on(record: Record, *, finished_at: datetime) -> Verdict:
+    """The verdict on an update that is finished."""
+    outcome = outcome_of(record)
+    failure = record.stuck[0] if record.stuck else record.failure
+    return Verdict(
+        update_id=record.update_id,
+        package=record.package,
+        package_sha256=record.package_sha256,
+        source=record.source,
+        outcome=outcome,
+        code=failure.code if failure else "",
+        message=failure.message if failure else "",
+        hint=hint_for(failure.code) if failure else "",
+        retry=record.failure is not None and record.failure.interrupted,
+        parts=tuple(_part(part, outcome) for part in record.parts),
+        started_at=record.started_at,
+        finished_at=finished_at,
+    )
+
+
+def _part(part: Part, outcome: Outcome) -> PartVerdict:
+    before = part.before
+    return PartVerdict(
+        service=part.release.service,
+        version=part.release.version,
+        digest=part.release.digest,
+        reference=part.release.reference,
+        previous_version=before.installed.release.version if before.installed else None,
+        previous_reference=before.reference,
+        ungated=not before.was_running,
+        outcome=outcome,
+    )
+
+
+def verdict_without_update(
+    update_id: UpdateId, package: str, outcome: Outcome, error: CaissonError, *, source: str,
+    manifest: Manifest | None, sha256: str, started_at: datetime, finished_at: datetime,
+) -> Verdict:  # fmt: skip
+    """The verdict on a package that changed nothing: refused, passed over, or put off."""
+    part = manifest and PartVerdict(
+        service=manifest.service, version=manifest.version, reference=manifest.reference, outcome=outcome
+    )
+    return Verdict(
+        update_id=update_id,
+        package=printable(package, limit=200),
+        package_sha256=sha256,
+        source=source,
+        outcome=outcome,
+        code=error.code,
+        message=printable(error.message, limit=500),
+        hint=hint_for(error.code),
+        retry=outcome is Outcome.POSTPONED,
+        parts=(part,) if part else (),
+        started_at=started_at,
+        finished_at=finished_at,
+    )

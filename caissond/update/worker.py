@@ -1,0 +1,196 @@
+"""The one worker: looks at every place, and gives each package that is there its turn.
+
+A hint only says that looking is worth it. What was handled is remembered by the scanner while the file stays as it is,
+and by digest when it lies on a medium.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from semver import Version
+
+from caissond.errors import LockBusy, Refusal, SourceGone
+from caissond.intake.scan import Found, Origin, Place, Scan, Scanner, Signature
+from caissond.model.records import Outcome
+from caissond.package.staging import open_regular
+from caissond.package.validate import read_package
+from caissond.store.lock import hold_lock
+from caissond.update.device import Device
+from caissond.update.recovery import settle
+from caissond.update.updater import Request, Updater
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """When somebody should look again; None: at the next hint or rescan."""
+
+    after_s: float | None
+
+
+SOON = Again(1)
+LATER = Again(10)
+NEVER = Again(None)
+
+
+class Worker:
+    """Scans and handles. All of it runs in one thread."""
+
+    def __init__(
+        self,
+        device: Device,
+        scanner: Scanner,
+        media: Callable[[], tuple[Place, ...]],
+        on_scanned: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            media: the places that are mounted now.
+            on_scanned: told after each scan, before anything is handled.
+        """
+        self._device = device
+        self._scanner = scanner
+        self._media = media
+        self._on_scanned = on_scanned
+        self._known_media: dict[Path, Place] = {}
+        self._busy_told = False
+
+    def settle(self) -> Again:
+        """Bring what was cut off to an end.
+
+        Raises:
+            HostUnavailable: the engine does not answer.
+        """
+        try:
+            with self._lock():
+                settle(self._device)
+        except LockBusy:  # whoever holds it settles first
+            return LATER
+        return LATER if self._device.journal.unfinished() else NEVER
+
+    def look(self) -> Again:
+        """Look at every place once, and handle what is complete.
+
+        Raises:
+            HostUnavailable: the engine does not answer; everything stays where it is.
+            StoreError: the state database cannot be used.
+        """
+        found, again = self._scan()
+        self._on_scanned()
+        if not found:
+            return again
+        try:
+            with self._lock():
+                settle(self._device)
+                again = max((again, self._handle_all(found)), key=_urgency)
+        except LockBusy as exc:
+            return self._wait_for_lock(exc)
+        self._tell_media_done(found)
+        return again
+
+    def _lock(self) -> AbstractContextManager[None]:
+        return hold_lock(self._device.paths.lock, who=f"caissond, process {os.getpid()}")
+
+    def _wait_for_lock(self, busy: LockBusy) -> Again:
+        if not self._busy_told:
+            self._device.bus.tell(busy.code, f"{busy.message}; waiting")
+        self._busy_told = True
+        return SOON
+
+    def _places(self) -> list[Place]:
+        media = {place.path: place for place in self._media()}
+        for path, place in self._known_media.items():
+            if path not in media:
+                self._scanner.forget(place)
+                self._device.bus.tell("media.gone", f"{path.name}: removed")
+        for path in media.keys() - self._known_media.keys():
+            self._device.bus.tell("media.found", f"{path.name}: plugged in, looking at it")
+        self._known_media = media
+        return [Place(self._device.paths.inbox, Origin.INBOX, read_only=False), *media.values()]
+
+    def _scan(self) -> tuple[list[Found], Again]:
+        found: list[Found] = []
+        pending = False
+        for place in self._places():
+            scan = self._scanner.scan(place)
+            self._tell_scan(place, scan)
+            found += scan.complete
+            pending |= scan.pending
+        return found, SOON if pending else NEVER
+
+    def _tell_scan(self, place: Place, scan: Scan) -> None:
+        tell = self._device.bus.tell
+        code = "inbox.incomplete" if place.origin is Origin.INBOX else "media.incomplete"
+        for file in scan.incomplete:
+            tell(code, f"{file.path.name}: stays incomplete", package=file.path.name)
+        if scan.problem and place.origin is Origin.MEDIA:
+            tell("media.unreadable", f"{place.path.name}: cannot be read: {scan.problem}")
+        if scan.truncated_listing:
+            tell("media.too_many_files", f"{place.path.name}: holds more files than are looked at")
+
+    def _handle_all(self, found: Iterable[Found]) -> Again:
+        updater = Updater(self._device)
+        again = NEVER
+        for file, newest in _in_order(found):
+            if self._device.stop.is_set():
+                break
+            request = Request(file.path, file.place.origin, newest_here=newest)
+            verdict = updater.handle(request)
+            if verdict is not None and (verdict.retry or verdict.outcome is Outcome.POSTPONED):
+                again = LATER
+                continue
+            self._put_away(file)
+        return again
+
+    def _put_away(self, file: Found) -> None:
+        """A handled package leaves the inbox; on a medium nothing is touched."""
+        self._scanner.settle(file)
+        if file.place.origin is not Origin.INBOX:
+            return
+        try:
+            if Signature.of(os.lstat(file.path)) == file.signature:
+                _remove(file.path)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            text = f"{file.path.name}: handled, but cannot be removed: {exc.strerror}"
+            self._device.bus.tell("inbox.stuck", text, package=file.path.name)
+
+    def _tell_media_done(self, found: Iterable[Found]) -> None:
+        for path in {file.place.path for file in found if file.place.origin is Origin.MEDIA}:
+            self._device.bus.tell("media.done", f"{path.name}: may be removed")
+
+
+def _urgency(again: Again) -> float:
+    return 0 if again.after_s is None else 1 / again.after_s
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()  # a folder called x.edgepkg: only when it is empty
+    else:
+        path.unlink()
+
+
+def _in_order(found: Iterable[Found]) -> list[tuple[Found, str | None]]:
+    """Newest first, each with the newest version for the same service in the same place."""
+    peeked = [(file, *_peek(file.path)) for file in found]
+    newest: dict[tuple[Path, str], str] = {}
+    for file, service, version in peeked:
+        key = (file.place.path, service)
+        if version and (key not in newest or Version.parse(version) > Version.parse(newest[key])):
+            newest[key] = version
+    peeked.sort(key=lambda item: Version.parse(item[2] or "0.0.0"), reverse=True)
+    return [(file, newest.get((file.place.path, service))) for file, service, _ in peeked]
+
+
+def _peek(path: Path) -> tuple[str, str]:
+    """The service and version a package says it is for; empty when it cannot be read, which its turn will tell."""
+    try:
+        with open_regular(path) as source:
+            manifest = read_package(source).manifest
+            return manifest.service, manifest.version
+    except (Refusal, SourceGone):
+        return "", ""

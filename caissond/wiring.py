@@ -1,0 +1,97 @@
+"""Putting one Caisson together: what the daemon and the command line have in common."""
+
+from pathlib import Path
+
+from caissond.errors import ConfigError
+from caissond.host.docker import Docker
+from caissond.model.catalog import Catalog, parse_catalog
+from caissond.model.paths import Paths
+from caissond.model.settings import Settings, parse_settings
+from caissond.report.bus import Bus
+from caissond.store.database import Database
+from caissond.store.history import History
+from caissond.store.journal import Journal
+from caissond.store.releases import Releases
+from caissond.update.device import Device
+
+MAX_CONFIG_BYTES = 1024 * 1024
+
+
+def load_settings(paths: Paths) -> Settings:
+    """The settings; the defaults when there is no file.
+
+    Raises:
+        ConfigError: `settings.*`.
+    """
+    text = _read(paths.config)
+    return Settings() if text is None else parse_settings(text, source=str(paths.config))
+
+
+def load_catalog(paths: Paths, bus: Bus | None = None) -> Catalog:
+    """The catalog; its unknown keys are told.
+
+    Raises:
+        ConfigError: `catalog.*`, `settings.unreadable`.
+    """
+    text = _read(paths.services)
+    if text is None:
+        raise ConfigError(f"cannot find the catalog {paths.services}", code="catalog.missing")
+    catalog = parse_catalog(text, source=str(paths.services))
+    for key in catalog.unknown_keys() if bus else ():
+        assert bus is not None
+        bus.tell("catalog.unknown_key", f"{paths.services}: nobody reads {key}")
+    return catalog
+
+
+def open_device(paths: Paths, bus: Bus, *, may_replace: bool = True) -> Device:
+    """Everything an update works with. Docker is not asked for anything yet.
+
+    Args:
+        may_replace: a damaged state database is moved aside and made anew; only for who holds the lock.
+
+    Raises:
+        ConfigError: settings or catalog.
+        StoreError: the state database.
+    """
+    settings, catalog = load_settings(paths), load_catalog(paths, bus)
+    return _assemble(paths, bus, settings, catalog, Database(paths.database, may_replace=may_replace))
+
+
+def look_at_device(paths: Paths, bus: Bus) -> Device:
+    """The same for looking only: nothing is made on the disk.
+
+    Raises:
+        ConfigError: settings or catalog.
+        StoreError: the state database.
+    """
+    settings, catalog = load_settings(paths), load_catalog(paths, bus)
+    return _assemble(paths, bus, settings, catalog, Database.read_only(paths.database))
+
+
+def _assemble(paths: Paths, bus: Bus, settings: Settings, catalog: Catalog, database: Database) -> Device:
+    return Device(
+        paths=paths,
+        settings=settings,
+        catalog=catalog,
+        docker=Docker(timeout_s=settings.docker.timeout_secs, load_stall_s=settings.docker.load_stall_secs),
+        database=database,
+        journal=Journal(database),
+        history=History(database),
+        releases=Releases(database),
+        bus=bus,
+    )
+
+
+def _read(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CONFIG_BYTES + 1)
+        if len(content) > MAX_CONFIG_BYTES:
+            raise ValueError(f"larger than {MAX_CONFIG_BYTES} bytes")
+        return content.decode()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}", code="settings.unreadable") from exc
+    except ValueError as exc:
+        raise ConfigError(f"cannot read {path}: {exc}", code="settings.unreadable") from exc

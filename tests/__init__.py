@@ -1,0 +1,1 @@
+"""The tests: unit, flow on fakes, docker on a real engine."""

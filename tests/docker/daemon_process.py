@@ -1,0 +1,109 @@
+"""A real caissond in a process of its own: started, killed, asked, with a seam at its journal.
+
+Run as a program (`python -m tests.docker.daemon_process ROOT N`) it is caissond that kills itself at its Nth durable
+write, which is what a power cut leaves of it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from caissond import daemon
+from caissond.model.paths import Paths
+from caissond.model.records import Record
+from caissond.store.journal import Journal
+from caissond.update.device import Device
+
+
+class KillingJournal(Journal):
+    """Kills this process right after its Nth durable write."""
+
+    def __init__(self, device: Device, deadly: int) -> None:
+        super().__init__(device.database)
+        self._left = deadly
+
+    def begin(self, record: Record) -> None:
+        super().begin(record)
+        self._count()
+
+    def save(self, record: Record) -> None:
+        super().save(record)
+        self._count()
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DaemonProcess:
+    """One caissond on a root."""
+
+    def __init__(self, root: Path, host: str, *, kill_at: int | None = None, **environment: str) -> None:
+        seam = ["-m", "tests.docker.daemon_process", str(root), str(kill_at or 0)]
+        plain = ["-c", "from caissond.daemon import main; main()", "--root", str(root)]
+        self._log = root.parent / f"caissond-{time.monotonic_ns()}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *(seam if kill_at else plain)],
+                env={**os.environ, "DOCKER_HOST": host, **environment},
+                stderr=log,
+            )
+        self.paths = Paths.below(root)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait_for(self, what: str, condition: Callable[[], bool], *, deadline_s: float = 60) -> None:
+        """Wait until something is so; fails with the log when it does not come."""
+        until = time.monotonic() + deadline_s
+        while not condition():
+            assert time.monotonic() < until, f"waited {deadline_s} s for: {what}\n{self.log()}"
+            assert self.process.poll() is None or what == "its end", f"caissond ended\n{self.log()}"
+            time.sleep(0.05)
+
+    def wait_until_logged(self, text: str, *, deadline_s: float = 60) -> None:
+        self.wait_for(f"{text!r} in the log", lambda: text in self.log(), deadline_s=deadline_s)
+
+    def wait_until_handled(self, *, deadline_s: float = 90) -> None:
+        """Wait until the inbox is empty."""
+        self.wait_for(
+            "an empty inbox", lambda: not list(self.paths.inbox.glob("*.edgepkg")), deadline_s=deadline_s
+        )
+
+    def wait_for_death(self, *, deadline_s: float = 60) -> int:
+        """Its exit status, as `subprocess` tells it: negative for a signal."""
+        return self.process.wait(deadline_s)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+@contextmanager
+def caissond(
+    root: Path, host: str, *, kill_at: int | None = None, **environment: str
+) -> Iterator[DaemonProcess]:
+    process = DaemonProcess(root, host, kill_at=kill_at, **environment)
+    try:
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.process.kill()
+            process.process.wait(30)
+
+
+def _use_killing_journal(deadly: int) -> Callable[[Device], None]:
+    def adjust(device: Device) -> None:
+        device.journal = KillingJournal(device, deadly)
+
+    return adjust
+
+
+if __name__ == "__main__":
+    sys.exit(daemon.run(Paths.below(Path(sys.argv[1])), adjust=_use_killing_journal(int(sys.argv[2]))))

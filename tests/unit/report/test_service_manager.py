@@ -1,0 +1,100 @@
+"""What systemd hears, on a real notification socket."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from caissond.report.systemd import ServiceManager
+
+
+@pytest.fixture
+def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Systemd's end of the socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "notify"))
+        server.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield server
+
+
+@pytest.fixture
+def manager(heard: socket.socket) -> Iterator[ServiceManager]:
+    assert heard
+    manager = ServiceManager()
+    yield manager
+    manager.close()
+
+
+def test_each_message_is_its_own_datagram(manager: ServiceManager, heard: socket.socket) -> None:
+    manager.ready()
+    manager.watchdog()
+    manager.stopping()
+    manager.extend_timeout(1.5)
+    messages = [heard.recv(1000) for _ in range(4)]
+    assert messages == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1", b"EXTEND_TIMEOUT_USEC=1500000"]
+
+
+def test_reload_says_its_time_in_the_same_datagram(manager: ServiceManager, heard: socket.socket) -> None:
+    manager.reloading()
+    reloading, moment = heard.recv(1000).decode().split("\n")
+    assert reloading == "RELOADING=1"
+    assert abs(int(moment.removeprefix("MONOTONIC_USEC=")) / 1e6 - time.monotonic()) < 5
+
+
+def test_status_survives_letters_beyond_latin_1(manager: ServiceManager, heard: socket.socket) -> None:
+    manager.status("warte auf Gerät… ✓")
+    assert heard.recv(1000).decode("utf-8") == "STATUS=warte auf Gerät… ✓"
+
+
+def test_status_cannot_smuggle_in_another_message(manager: ServiceManager, heard: socket.socket) -> None:
+    manager.status("loading\nSTOPPING=1")
+    assert heard.recv(1000) == b"STATUS=loading?STOPPING=1"
+
+
+def test_nothing_is_said_or_raised_without_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    manager = ServiceManager()
+    manager.ready()
+    manager.status("\udc80")
+    manager.close()
+
+
+def test_systemd_gone_raises_nothing(manager: ServiceManager, heard: socket.socket) -> None:
+    heard.close()
+    manager.ready()
+    manager.watchdog()
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # sdnotify leaves its socket open
+def test_socket_that_is_not_there_raises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
+    manager = ServiceManager()
+    manager.ready()
+    manager.close()
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "interval_s"),
+    [
+        ("30000000", None, 15.0),
+        ("30000000", str(os.getpid()), 15.0),
+        ("30000000", "1", None),
+        ("0", None, None),
+        ("soon", None, None),
+        (None, None, None),
+    ],
+)
+def test_watchdog_is_fed_twice_in_its_time(
+    monkeypatch: pytest.MonkeyPatch, usec: str | None, pid: str | None, interval_s: float | None
+) -> None:
+    for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", pid), ("NOTIFY_SOCKET", None)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert ServiceManager().watchdog_interval_s == interval_s
