@@ -40,6 +40,8 @@ DOCKER_RETRY_S = 5
 SETTLE_RETRY_S = 600
 STOP_EXTENSION_S = 90
 WORKER_LIMIT_S = 120
+MEDIA_REST_S = 1.0
+"""Docker's health checks mount and unmount all the time (runc does); the mount table is looked at once in this time."""
 
 
 class Daemon:
@@ -84,28 +86,38 @@ class Daemon:
     def _main_loop(self, thread: threading.Thread) -> None:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
-        for descriptor, events in self._media.descriptors().items():
-            poll.register(descriptor, events)
+        quiet_until = 0.0
         while thread.is_alive():
-            for descriptor, _events in poll.poll(self._poll_timeout_ms()):
+            resting_s = quiet_until - time.monotonic()
+            if resting_s <= 0:
+                self._register_media(poll)
+            for descriptor, _events in poll.poll(self._poll_timeout_ms(resting_s)):
                 if descriptor == self._wake_read:
                     self._on_signals(os.read(self._wake_read, 64))
                 elif self._media.drain(descriptor):
                     self._hint_media()
+                    poll.unregister(descriptor)
+                    quiet_until = time.monotonic() + MEDIA_REST_S
             self._feed_watchdog()
 
     def _hint_media(self) -> None:
-        """Docker changes the mount table with every container; only media are worth a look."""
+        """Wakes the worker only when the media are others than before."""
         places = self._media_places()
         if places != self._seen_media:
             self._hints.hint("media")
         self._seen_media = places
 
-    def _poll_timeout_ms(self) -> int | None:
-        if self._device.stop.is_set():
-            return 1000
-        interval_s = self._manager.watchdog_interval_s
-        return None if interval_s is None else max(1000, int(interval_s * 1000))
+    def _register_media(self, poll: select.poll) -> None:
+        for descriptor, events in self._media.descriptors().items():
+            poll.register(descriptor, events)
+
+    def _poll_timeout_ms(self, resting_s: float) -> int | None:
+        waits = [1.0] if self._device.stop.is_set() else []
+        if resting_s > 0:
+            waits.append(resting_s)
+        if self._manager.watchdog_interval_s is not None:
+            waits.append(self._manager.watchdog_interval_s)
+        return int(min(waits) * 1000) + 1 if waits else None
 
     def _feed_watchdog(self) -> None:
         if not self._heartbeat.alive(time.monotonic(), WORKER_LIMIT_S):

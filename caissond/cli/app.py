@@ -13,6 +13,7 @@ from caissond.cli import history, packages, services, status
 from caissond.cli.session import ExitCode, Session
 from caissond.errors import CaissonError
 from caissond.model.paths import Paths
+from caissond.model.text import printable
 
 _WITH_VALUE = ("--services", "--state-dir", "--config", "--root")
 _FLAGS = ("--json",)
@@ -84,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(hoist(arguments), prog_name="caisson", standalone_mode=False) or 0)
     except TyperException as exc:
-        typer.echo(f"error: {exc.format_message()}\nhint:  see caisson --help", err=True)
+        typer.echo(f"error: {printable(exc.format_message())}\nhint:  see caisson --help", err=True)
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("Cancelled.", err=True)

@@ -10,6 +10,8 @@ from caissond.errors import StoreError
 from caissond.model.events import EVENTS
 from caissond.model.records import AuditEvent, Verdict
 
+_MOST = 2**63 - 1  # SQLite's largest integer
+
 app = typer.Typer(help="Read what happened to each package.", rich_markup_mode=None)
 
 
@@ -17,7 +19,9 @@ app = typer.Typer(help="Read what happened to each package.", rich_markup_mode=N
 def list_history(
     context: typer.Context,
     service: Annotated[str | None, typer.Option(help="Only this service's.")] = None,
-    limit: Annotated[int | None, typer.Option(min=0, help="At most this many, newest first.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, max=_MOST, help="At most this many, newest first.")
+    ] = None,
 ) -> None:
     """List what was handled, newest first."""
     session: Session = context.obj

@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +52,7 @@ def validate(context: typer.Context, package: PackagePath, allow_unsigned: Allow
     session.say("Validating package...")
     device = look_at_device(session.paths, Bus())
     with session.progress_bar() as bar:
-        size, done = package.stat().st_size if package.is_file() else 0, 0
+        size, done = _size_of(package), 0
 
         def progress(more_bytes: int) -> None:
             nonlocal done
@@ -108,6 +108,14 @@ def cleanup(context: typer.Context) -> None:
     session.say(f"Removed {len(files)} leftover files ({size_bytes / 1024**2:.1f} MiB).")
 
 
+def _size_of(package: Path) -> int:
+    """For the progress bar; 0 where it cannot be told."""
+    try:
+        return package.stat().st_size
+    except OSError:
+        return 0
+
+
 def _who(command: str) -> str:
     return f"caisson package {command}, process {os.getpid()}"
 
@@ -126,14 +134,15 @@ def _first_look(session: Session, request: Request) -> tuple[Examination, Verdic
 
 
 def _confirmed(session: Session, found: Examination) -> bool:
-    """Ask. The end of the input means no."""
+    """Ask. The end of the input means no, and so do bytes that are no text."""
     manifest = found.manifest
     assert manifest is not None  # it would have been refused
     out = session.err if session.as_json else session.out
     out.print("Ready to load package", highlight=False)
     out.print(f"{manifest.service} -> {manifest.version}", markup=False, highlight=False)
     out.print("Continue and update the service? [y/N]: ", end="", markup=False, highlight=False)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.buffer.readline() if sys.stdin else b""
+    return answer.strip().lower() in (b"y", b"yes")
 
 
 def _apply(session: Session, request: Request) -> Verdict:
@@ -189,11 +198,14 @@ def _stopping_on_signals(device: Device) -> Iterator[None]:
 
 
 def _record_validation(session: Session, package: Path, found: Examination) -> None:
-    """Leave a trace in the audit chain, where this user may write one."""
-    try:
+    """Leave a trace in the audit chain, where this user may write one and there is room."""
+    with suppress(StoreError):
         device = open_device(session.paths, Bus(), may_replace=False)
-    except StoreError:
-        return
+        with closing(device.database):
+            _audit_validation(device, package, found)
+
+
+def _audit_validation(device: Device, package: Path, found: Examination) -> None:
     update_id = new_update_id()
     device.audit(update_id, AuditKind.VALIDATION_STARTED, f"started validating {package.name!r}")
     if found.problems:
@@ -203,7 +215,6 @@ def _record_validation(session: Session, package: Path, found: Examination) -> N
         device.audit(
             update_id, AuditKind.VALIDATION_ACCEPTED, f"accepted package for {found.manifest.service}"
         )
-    device.database.close()
 
 
 def _show_examination(session: Session, path: Path, found: Examination) -> None:

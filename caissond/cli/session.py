@@ -16,6 +16,10 @@ from caissond.errors import CaissonError
 from caissond.model.events import EVENTS, hint_for
 from caissond.model.paths import Paths
 from caissond.model.records import Outcome, Verdict
+from caissond.model.text import printable
+
+MAX_LINE = 5000
+"""Longer than any path, so that what is piped is never folded."""
 
 
 class ExitCode(IntEnum):
@@ -63,12 +67,12 @@ class Session:
     def say(self, text: str = "") -> None:
         """A line for people; nothing with --json."""
         if not self.as_json:
-            self.out.print(text, markup=False, highlight=False, soft_wrap=True)
+            _print_line(self.out, text)
 
     def show_json(self, value: object) -> None:
-        """The answer for scripts, with --json."""
+        """The answer for scripts, with --json: ASCII, so that a file name of any bytes is neither raw nor lost."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
     def show_table(self, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, empty: str) -> None:
         """A table for people; nothing with --json."""
@@ -86,9 +90,9 @@ class Session:
         """An error, its number and what to do about it, on standard error."""
         spec = EVENTS.get(error.code)
         number = f" [{error.code}, {spec.spoken}]" if spec else f" [{error.code}]"
-        self.err.print(f"error: {error.message}{number}", markup=False, highlight=False, soft_wrap=True)
+        _print_line(self.err, f"error: {error.message}{number}")
         if hint := hint_for(error.code):
-            self.err.print(f"hint:  {hint}", markup=False, highlight=False, soft_wrap=True)
+            _print_line(self.err, f"hint:  {hint}")
 
     @contextmanager
     def progress_bar(self) -> Iterator["Bar"]:
@@ -124,9 +128,13 @@ _COLOURS = {
 
 def _coloured(cell: str) -> str:
     colour = _COLOURS.get(cell)
-    return f"[{colour}]{cell}[/]" if colour else escape(cell)
+    return f"[{colour}]{cell}[/]" if colour else escape(printable(cell))
+
+
+def _print_line(console: Console, text: str) -> None:
+    console.print(printable(text, limit=MAX_LINE), markup=False, highlight=False, soft_wrap=True)
 
 
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=240)
+    return console if console.is_terminal else Console(stderr=stderr, width=MAX_LINE)

@@ -65,13 +65,7 @@ class InboxWatch:
         Returns:
             Why it is not watched, when that is news.
         """
-        problem: str | None = None
-        try:
-            make_inbox(self._folder)
-            self._watch()
-        except OSError as exc:
-            self.stop()
-            problem = f"cannot watch {self._folder}: {exc.strerror}"
+        problem = self._try()
         news = problem if problem != self._told else None
         self._told = problem
         return news

@@ -16,8 +16,10 @@ Digest = NewType("Digest", str)
 
 TAG_DOMAIN = "caisson.invalid"
 LABEL_PREFIX = "io.caisson."
+NEW_MARK = "-caisson-new-"
+PARKED_MARK = "-caisson-old-"
 
-_PARKED = re.compile(r"^.+-caisson-(old|new)-[0-9a-f]{8}$")
+_PARKED = re.compile(rf"^.+({NEW_MARK}|{PARKED_MARK})[0-9a-f]{{8}}$")
 
 
 def new_update_id() -> UpdateId:
@@ -50,12 +52,12 @@ def update_of_tag(claim: str, tag: str) -> UpdateId | None:
 
 def new_name(container_name: str, update_id: UpdateId) -> str:
     """What the replacement is called until its verdict."""
-    return f"{container_name}-caisson-new-{update_id[:8]}"
+    return f"{container_name}{NEW_MARK}{update_id[:8]}"
 
 
 def parked_name(container_name: str, update_id: UpdateId) -> str:
     """What the old container is called between the commit and its removal."""
-    return f"{container_name}-caisson-old-{update_id[:8]}"
+    return f"{container_name}{PARKED_MARK}{update_id[:8]}"
 
 
 def is_private_name(container_name: str) -> bool:

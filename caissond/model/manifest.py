@@ -18,7 +18,9 @@ MAX_MANIFEST_BYTES = 64 * 1024
 MAX_VERSION_CHARS = 128
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+# Docker takes the first part for a host only where it has a dot or a port, or is localhost.
+_HOST = rf"(?:(?:{_LABEL}(?:\.{_LABEL})+|{_LABEL}(?=:)|localhost)(?::[0-9]{{1,5}})?/)?"
 _REFERENCE = re.compile(rf"^{_HOST}{_COMPONENT}(?:/{_COMPONENT})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?$")
 _RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
 
@@ -162,8 +164,11 @@ def _require(field: str, value: str) -> str:
 
 
 def _check_reference(reference: str) -> str:
-    """`[HOST[:PORT]/]NAME[:TAG]`, without a digest: distribution's reference grammar."""
-    if len(reference) > 255 or not _REFERENCE.match(reference) or reference.startswith("caisson.invalid/"):
+    """`[HOST[:PORT]/]NAME[:TAG]`, without a digest: distribution's reference grammar. What Docker would not take as
+    a tag is refused here, not at the commit.
+    """
+    ours_or_ambiguous = reference.startswith(("caisson.invalid/", "sha256:")) or reference == "sha256"
+    if len(reference) > 255 or not _REFERENCE.match(reference) or ours_or_ambiguous:
         raise Refusal(
             f"cannot use {reference!r:.80} as an image reference, expected one such as example/frontend:1.2.3",
             code="manifest.invalid_reference",

@@ -14,9 +14,18 @@ from typing import Any, Protocol
 
 from caissond.errors import Conflict, GateFailed, NotFound
 from caissond.host.docker import Docker, Inspect
-from caissond.host.recreate import NO_RESTART, plan_replacement
-from caissond.model.catalog import HealthCheck
-from caissond.model.ids import ImageId, UpdateId, ingest_tag, keep_tag, new_name, parked_name
+from caissond.host.recreate import NO_RESTART, Replacement, plan_replacement
+from caissond.model.catalog import HealthCheck, HealthKind
+from caissond.model.ids import (
+    LABEL_PREFIX,
+    ContainerId,
+    ImageId,
+    UpdateId,
+    ingest_tag,
+    keep_tag,
+    new_name,
+    parked_name,
+)
 from caissond.model.records import AuditKind, Installed, Part
 from caissond.store.releases import Releases
 from caissond.update.engine import Step, nothing
@@ -70,6 +79,7 @@ class ContainerSteps:
         self._check = check
         self._tools = tools
         self._docker = tools.docker
+        self._service = part.release.service
         self._name = part.container_name
         self._new_name = new_name(part.container_name, update_id)
         self._parked_name = parked_name(part.container_name, update_id)
@@ -78,7 +88,6 @@ class ContainerSteps:
 
     def steps(self) -> tuple[Step, ...]:
         """In the order in which they are done."""
-        service = self._part.release.service
         handlers: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = (
             (self.keep_old, self.release_old),
             (self.load_image, self.unload_image),
@@ -89,7 +98,7 @@ class ContainerSteps:
             (self.commit, self.uncommit),
         )
         return tuple(
-            Step(f"{service}/{name}", do, undo, final=name == "commit")
+            Step(f"{self._service}/{name}", do, undo, final=name == "commit")
             for name, (do, undo) in zip(STEP_NAMES, handlers, strict=True)
         )
 
@@ -120,9 +129,13 @@ class ContainerSteps:
         plan = plan_replacement(
             self._before.container, old_image, image, labels=self._labels(), host_name=self._before.host_name
         )
-        created = self._docker.create(self._new_name, plan.config)
+        self._create(self._new_name, plan)
+
+    def _create(self, name: str, plan: Replacement) -> ContainerId:
+        created = self._docker.create(name, plan.config)
         for network, endpoint in plan.more_networks:
             self._docker.connect(created, network, endpoint)
+        return created
 
     def remove_new(self) -> None:
         if new := self._find_new():
@@ -149,23 +162,44 @@ class ContainerSteps:
     def stop_old(self) -> None:
         if not self._before.was_running:
             return
-        self._tools.host.tell("update.stopping_old", f"{self._name}: the old release is stopped")
+        self._tools.host.tell("update.stopping_old", f"{self._service}: the old release is stopped")
         self._docker.set_restart_policy(self._before.container_id, REVIVE)
         self._tools.host.sync()  # should the power go now, Docker has to know that it revives the old one
         self._stop(self._before.container)
 
     def revive_old(self) -> None:
+        old = self._old_or_its_copy()
         if not self._before.was_running:
             return
-        old = self._before.container_id
         self._docker.start(old)
         self._docker.set_restart_policy(old, self._before.restart_policy)
         if self._before.was_well:
+            host = self._tools.host
             watch(
-                self._check,
+                self._old_check(),
                 lambda: self._docker.inspect_container(old),
-                pause=self._tools.host.pause_whatever_comes,
+                pause=host.pause_whatever_comes,
             )
+
+    def _old_or_its_copy(self) -> str:
+        """The old container; made again from what was written down when somebody pruned it while it was stopped."""
+        before = self._before
+        if self._docker.find_container(before.container_id) is not None:
+            return before.container_id
+        copy = self._docker.find_container(self._name)
+        if copy is not None and not self._is_ours(copy):
+            return str(copy["Id"])
+        labels = before.container["Config"].get("Labels") or {}
+        own = {name: value for name, value in labels.items() if name.startswith(LABEL_PREFIX)}
+        return self._create(
+            self._name, plan_replacement(before.container, before.image, before.image_id, labels=own)
+        )
+
+    def _old_check(self) -> HealthCheck:
+        """The gate of the way back asks for no health check that the old release does not have."""
+        test = (self._before.container["Config"].get("Healthcheck") or {}).get("Test")
+        known = bool(test) and test != ["NONE"]
+        return self._check if known else self._check.model_copy(update={"kind": HealthKind.RUNNING})
 
     # start-new
 
@@ -183,10 +217,10 @@ class ContainerSteps:
         host = self._tools.host
         if not self._before.was_running:
             host.tell(
-                "update.ungated", f"{self._name}: it was stopped before, so the new release is not started"
+                "update.ungated", f"{self._service}: it was stopped before, so the new release is not started"
             )
             return
-        host.tell("update.checking", f"{self._name}: the new release runs, watching it")
+        host.tell("update.checking", f"{self._service}: the new release runs, watching it")
         host.audit(
             AuditKind.HEALTH_CHECK_STARTED, f"{self._check.kind.value} within {self._check.timeout_secs} s"
         )
@@ -204,26 +238,34 @@ class ContainerSteps:
     def commit(self) -> None:
         new = self._find_new()
         if new is None:
-            raise NotFound(f"cannot commit {self._name}: the new container is gone", code="docker.not_found")
+            raise NotFound(
+                f"cannot commit {self._service}: the new container is gone", code="docker.not_found"
+            )
         self._docker.set_restart_policy(new["Id"], self._before.restart_policy)
-        self._swap_names(new["Id"])
+        self._retire_old()
+        if self._before.was_running and not new["State"]["Running"]:
+            self._docker.start(new["Id"])  # after a power cut, where the revived old one was in its way
+        self._rename(new["Id"], self._name)
         self._docker.tag(new["Image"], self._part.release.reference)
         self._tools.releases.save_installed(self._installed(new["Image"]))
         self._tools.host.sync()
 
-    def _swap_names(self, new: str) -> None:
+    def _retire_old(self) -> None:
         old = self._docker.find_container(self._before.container_id)
-        if old is not None:
-            self._docker.set_restart_policy(old["Id"], NO_RESTART)
-            self._rename(old["Id"], self._parked_name)
-        self._rename(new, self._name)
+        if old is None:
+            return
+        self._docker.set_restart_policy(old["Id"], NO_RESTART)
+        if old["State"]["Running"]:
+            self._stop(old)
+        self._rename(old["Id"], self._parked_name)
 
     def uncommit(self) -> None:
         before = self._before
         if new := self._find_new():
             self._docker.set_restart_policy(new["Id"], NO_RESTART)
             self._rename(new["Id"], self._new_name)
-        self._rename(before.container_id, self._name)
+        if self._docker.find_container(before.container_id) is not None:
+            self._rename(before.container_id, self._name)
         if before.reference_image is not None:
             self._docker.tag(before.reference_image, self._part.release.reference)
         elif self._points_at_new(self._part.release.reference):

@@ -7,8 +7,9 @@ import shutil
 from contextlib import suppress
 
 from caissond.errors import CaissonError, Conflict, HostUnavailable
-from caissond.model.ids import keep_tag, parked_name, update_of_tag
-from caissond.model.records import Installed, Verdict
+from caissond.host.docker import Inspect
+from caissond.model.ids import PARKED_MARK, keep_tag, update_of_tag
+from caissond.model.records import Installed, Outcome, Verdict
 from caissond.store.database import Origin
 from caissond.update.apply import Run
 from caissond.update.device import Device
@@ -51,8 +52,7 @@ def _sweep(device: Device) -> None:
     """Parked containers and private tags that no release needs any more."""
     installed = device.releases.all_installed()
     try:
-        for known in installed:
-            _remove_parked(device, known)
+        _remove_parked(device)
         _remove_tags(device, installed)
     except HostUnavailable:
         raise
@@ -60,19 +60,20 @@ def _sweep(device: Device) -> None:
         device.bus.tell("update.cleanup_failed", exc.message)
 
 
-def _remove_parked(device: Device, known: Installed) -> None:
-    service = device.catalog.find(known.release.service)
-    if service is None or service.docker is None:
-        return
-    name = service.docker.container_name
-    parked = device.docker.find_container(parked_name(name, known.update_id))
-    current = device.docker.find_container(name)
-    if parked is None or current is None:
-        return
+def _remove_parked(device: Device) -> None:
+    """Old containers that a committed update left, as soon as the release after them has been seen running."""
+    for short in device.docker.list_containers():
+        for name in short.get("Names") or ():
+            service_name, marker, update = name.lstrip("/").rpartition(PARKED_MARK)
+            verdict = device.history.find(update) if marker and len(update) == 8 else None
+            current = device.docker.find_container(service_name) if verdict else None
+            if verdict and current and verdict.outcome is Outcome.SUCCEEDED and _is_settled(current):
+                device.docker.remove(short["Id"], with_new_volumes=False)
+
+
+def _is_settled(current: Inspect) -> bool:
     labels = current["Config"].get("Labels") or {}
-    replaced = labels.get("io.caisson.replaces") == parked["Id"]
-    if replaced and (current["State"]["Running"] or labels.get("io.caisson.running") == "no"):
-        device.docker.remove(parked["Id"], with_new_volumes=False)
+    return bool(current["State"]["Running"]) or labels.get("io.caisson.running") == "no"
 
 
 def _remove_tags(device: Device, installed: tuple[Installed, ...]) -> None:

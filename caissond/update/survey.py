@@ -5,13 +5,14 @@ What cannot be updated is refused here, with Docker's state as it was.
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from caissond.errors import Refusal
 from caissond.host.docker import Docker, Inspect
 from caissond.model.catalog import Catalog, HealthKind, Service
-from caissond.model.ids import ContainerId, ImageId
+from caissond.model.ids import NEW_MARK, PARKED_MARK, ContainerId, ImageId
 from caissond.model.records import Before, Installed, Release
 from caissond.package.image import Image
 
@@ -20,9 +21,12 @@ SPARE_BYTES = 32 * 1024 * 1024
 
 def survey(
     docker: Docker, service: Service, container_name: str, release: Release, *, state_dir: Path,
-    installed: Installed | None,
+    installed: Installed | None, is_known: Callable[[str], bool] = lambda _update: False,
 ) -> Before:  # fmt: skip
     """What the undos need to know, read from the engine.
+
+    Args:
+        is_known: whether the beginning of an update's id is one of ours: its parked container waits to be swept.
 
     Raises:
         Refusal: `service.*`: the container cannot be updated.
@@ -32,7 +36,7 @@ def survey(
         raise Refusal(f"cannot update {service.name}: no container {container_name}", code="service.missing")
     _check_container(container, container_name, state_dir)
     everybody = docker.list_containers()
-    _check_neighbours(container, container_name, everybody)
+    _check_neighbours(container, container_name, everybody, is_known)
     state = container["State"]
     tagged = docker.find_image(release.reference)
     return Before(
@@ -66,11 +70,14 @@ def _check_container(container: Inspect, name: str, state_dir: Path) -> None:
         raise Refusal(f"cannot update {name}: it is paused", code="service.paused")
 
 
-def _check_neighbours(container: Inspect, name: str, everybody: list[Inspect]) -> None:
-    leftover = re.compile(rf"^/{re.escape(name)}-caisson-(old|new)-[0-9a-f]{{8}}$")
+def _check_neighbours(
+    container: Inspect, name: str, everybody: list[Inspect], is_known: Callable[[str], bool]
+) -> None:
+    leftover = re.compile(rf"^/{re.escape(name)}({NEW_MARK}|{PARKED_MARK})([0-9a-f]{{8}})$")
     for other in everybody:
         for other_name in other.get("Names") or ():
-            if leftover.match(other_name):
+            match = leftover.match(other_name)
+            if match and not (match[1] == PARKED_MARK and is_known(match[2])):
                 text = f"cannot update {name}: {other_name.lstrip('/')} is in the way"
                 raise Refusal(text, code="service.leftovers")
         mode = str((other.get("HostConfig") or {}).get("NetworkMode", ""))

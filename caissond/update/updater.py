@@ -202,8 +202,9 @@ class Updater:
         self._decide(release, name, turn)
         installed = device.releases.installed(service.name)
         before = survey(
-            device.docker, service, name, release, state_dir=device.paths.state_dir, installed=installed
-        )
+            device.docker, service, name, release, state_dir=device.paths.state_dir, installed=installed,
+            is_known=lambda update: device.history.find(update) is not None,
+        )  # fmt: skip
         check_reference(device.docker, release, name, device.catalog, device.releases.all_installed())
         return before
 

@@ -5,6 +5,8 @@ and by digest when it lies on a medium.
 """
 
 import os
+import time
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,9 +14,8 @@ from pathlib import Path
 
 from semver import Version
 
-from caissond.errors import LockBusy, Refusal, SourceGone
+from caissond.errors import CaissonError, LockBusy, Refusal, SourceGone
 from caissond.intake.scan import Found, Origin, Place, Scan, Scanner, Signature
-from caissond.model.records import Outcome
 from caissond.package.staging import open_regular
 from caissond.package.validate import read_package
 from caissond.store.lock import hold_lock
@@ -33,6 +34,7 @@ class Again:
 SOON = Again(1)
 LATER = Again(10)
 NEVER = Again(None)
+FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 600.0
 
 
 class Worker:
@@ -54,6 +56,7 @@ class Worker:
         self._scanner = scanner
         self._media = media
         self._on_scanned = on_scanned
+        self._patience = Patience()
         self._known_media: dict[Path, Place] = {}
         self._busy_told = False
 
@@ -79,6 +82,7 @@ class Worker:
         """
         found, again = self._scan()
         self._on_scanned()
+        found = [file for file in found if self._patience.is_over(file) and os.path.lexists(file.path)]
         if not found:
             return again
         try:
@@ -136,13 +140,27 @@ class Worker:
         for file, newest in _in_order(found):
             if self._device.stop.is_set():
                 break
-            request = Request(file.path, file.place.origin, newest_here=newest)
-            verdict = updater.handle(request)
-            if verdict is not None and (verdict.retry or verdict.outcome is Outcome.POSTPONED):
-                again = LATER
-                continue
-            self._put_away(file)
+            if self._handle(updater, Request(file.path, file.place.origin, newest_here=newest)):
+                self._put_away(file)
+            else:
+                again = self._patience.put_off(file)
         return again
+
+    def _handle(self, updater: Updater, request: Request) -> bool:
+        """Whether the package has had its turn."""
+        try:
+            verdict = updater.handle(request)
+            return verdict is None or not verdict.retry
+        except CaissonError:
+            raise
+        except (
+            Exception
+        ) as exc:  # a mistake of ours with this package: what it began is undone, the others go on
+            traceback.print_exc()
+            name = request.path.name
+            self._device.bus.tell("daemon.failed", f"{name}: caissond made a mistake: {exc!r}", package=name)
+            settle(self._device)
+            return False
 
     def _put_away(self, file: Found) -> None:
         """A handled package leaves the inbox; on a medium nothing is touched."""
@@ -161,6 +179,27 @@ class Worker:
     def _tell_media_done(self, found: Iterable[Found]) -> None:
         for path in {file.place.path for file in found if file.place.origin is Origin.MEDIA}:
             self._device.bus.tell("media.done", f"{path.name}: may be removed")
+
+
+class Patience:
+    """How long a package that had to wait is left alone: longer each time, so that nothing is tried in a hot loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waits: dict[Path, tuple[Signature, float, float]] = {}
+
+    def put_off(self, file: Found) -> Again:
+        """It has to wait, twice as long as the time before."""
+        before = self._waits.get(file.path)
+        longer = before is not None and before[0] == file.signature
+        wait_s = min(LONGEST_WAIT_S, before[2] * 2) if longer and before else FIRST_WAIT_S
+        self._waits[file.path] = (file.signature, self._clock() + wait_s, wait_s)
+        return Again(wait_s)
+
+    def is_over(self, file: Found) -> bool:
+        """Whether it may be tried; a file that changed may at once."""
+        waiting = self._waits.get(file.path)
+        return waiting is None or waiting[0] != file.signature or self._clock() >= waiting[1]
 
 
 def _urgency(again: Again) -> float:

@@ -39,6 +39,7 @@ class Rig:
         self.root = folder / "root"
         self.paths = Paths.below(self.root)
         self.events: list[Event] = []
+        self._surprises: dict[str, Callable[[], object]] = {}
         (self.root / "etc/caisson").mkdir(parents=True)
         self.write_settings("[trust]\nallow_unsigned = true\n")
         self.write_catalog()
@@ -108,11 +109,20 @@ stable_secs = {stable_secs}
 
     def device(self, adjust: Callable[[Device], None] = lambda _device: None) -> Device:
         """A device as the daemon opens it."""
-        device = open_device(self.paths, Bus([lambda event: self.events.append(event)]))
+        device = open_device(self.paths, Bus([self._hear]))
         device.docker = Docker(timeout_s=60, load_stall_s=60, environment={"DOCKER_HOST": self.host})
         self._devices.append(device)
         adjust(device)
         return device
+
+    def _hear(self, event: Event) -> None:
+        self.events.append(event)
+        if surprise := self._surprises.pop(event.code, None):
+            surprise()
+
+    def when(self, code: str, surprise: Callable[[], object]) -> None:
+        """Do this, once, as soon as the event is told: what somebody does by hand in the middle of an update."""
+        self._surprises[code] = surprise
 
     def update(self, package: Path, *, origin: Origin = Origin.INBOX, **options: Any) -> Verdict:
         """Settle, then give the package its turn."""

@@ -1,0 +1,1 @@
+"""Measurements: what `./dev bench` prints. Ratios within one run, since machines differ; nothing here is a test."""
