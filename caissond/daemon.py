@@ -34,7 +34,7 @@ from caissond.report.systemd import ServiceManager
 from caissond.store.lock import hold_lock
 from caissond.update.device import Device
 from caissond.update.worker import NEVER, Again, Worker
-from caissond.wiring import load_catalog, load_settings, open_device
+from caissond.wiring import load_catalog, load_settings, open_device_whatever_config
 
 DOCKER_RETRY_S = 5
 SETTLE_RETRY_S = 600
@@ -188,35 +188,50 @@ class Daemon:
         """Recovery and the first scan are done."""
         if not self._is_ready:
             self._is_ready = True
+            if problem := self._device.config_problem:
+                self._device.bus.tell(problem.code, f"{problem.message}; packages wait")
             self._device.bus.tell("daemon.started", f"caissond {__version__} is ready")
             self._manager.ready()
 
     def _rest(self, again: Again) -> None:
         waits = DaemonState.IDLE if self._is_ready else DaemonState.WAITING_FOR_DOCKER
-        self._status.state(waits)
-        self._manager.status(waits.words)
+        problem = self._device.config_problem
+        text = problem.message if problem else waits.words
+        self._status.state(waits, text)
+        self._manager.status(text)
         self._heartbeat.idle()
         reasons = self._hints.wait(again.after_s or self._device.settings.inbox.rescan_secs)
         self._heartbeat.beat(STOP_EXTENSION_S)
         if "reload" in reasons:
-            self._reload()
+            self._manager.reloading()
+            self._load_config(asked=True)
+            self._manager.ready()
+        elif problem is not None:
+            self._load_config(asked=False)
         self._watch_inbox()
 
     def _watch_inbox(self) -> None:
         if problem := self._inbox.ensure():
             self._device.bus.tell("inbox.unwatched", f"{problem}; looking every so often instead")
 
-    def _reload(self) -> None:
-        device = self._device
-        self._manager.reloading()
+    def _load_config(self, *, asked: bool) -> None:
+        """Read settings and catalog again. A mistake that is known already is told only to who asked."""
+        device, waiting = self._device, self._device.config_problem
         try:
             settings, catalog = load_settings(device.paths), load_catalog(device.paths, device.bus)
         except ConfigError as exc:
-            device.bus.tell(exc.code, f"{exc.message}; going on with what was read before")
-        else:
-            device.settings, device.catalog = settings, catalog
-            device.bus.tell("settings.reloaded", "settings and catalog were read again")
-        self._manager.ready()
+            if waiting is not None:
+                device.config_problem = exc
+            if asked or waiting is None or waiting.message != exc.message:
+                then = "packages wait" if waiting else "going on with what was read before"
+                device.bus.tell(exc.code, f"{exc.message}; {then}")
+            return
+        device.settings, device.catalog, device.config_problem = settings, catalog, None
+        device.docker.configure(
+            timeout_s=settings.docker.timeout_secs, load_stall_s=settings.docker.load_stall_secs
+        )
+        self._scanner.incomplete_s = settings.inbox.incomplete_secs
+        device.bus.tell("settings.reloaded", "settings and catalog were read again")
 
     def _media_places(self) -> tuple[Place, ...]:
         roots = tuple(Path(root) for root in self._device.settings.media.roots)
@@ -247,9 +262,9 @@ def _open_device(paths: Paths, bus: Bus) -> Device:
     """Only who holds the lock may replace a damaged database; whoever holds it now has a sound one open."""
     try:
         with hold_lock(paths.lock, who=f"caissond, process {os.getpid()}"):
-            return open_device(paths, bus)
+            return open_device_whatever_config(paths, bus)
     except LockBusy:
-        return open_device(paths, bus, may_replace=False)
+        return open_device_whatever_config(paths, bus, may_replace=False)
 
 
 def parse_paths(arguments: Sequence[str]) -> Paths:

@@ -57,6 +57,23 @@ def open_device(paths: Paths, bus: Bus, *, may_replace: bool = True) -> Device:
     return _assemble(paths, bus, settings, catalog, Database(paths.database, may_replace=may_replace))
 
 
+def open_device_whatever_config(paths: Paths, bus: Bus, *, may_replace: bool = True) -> Device:
+    """The same for the daemon, which has to settle what was cut off even when settings or catalog have a mistake:
+    then with the defaults and no services, and `config_problem` set.
+
+    Raises:
+        StoreError: the state database.
+    """
+    try:
+        return open_device(paths, bus, may_replace=may_replace)
+    except ConfigError as exc:
+        nothing = Catalog(catalog_version=1, services=())
+        database = Database(paths.database, may_replace=may_replace)
+        device = _assemble(paths, bus, Settings(), nothing, database)
+        device.config_problem = exc
+        return device
+
+
 def look_at_device(paths: Paths, bus: Bus) -> Device:
     """The same for looking only: nothing is made on the disk.
 

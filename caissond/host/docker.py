@@ -39,9 +39,19 @@ class Docker:
         self, *, timeout_s: float, load_stall_s: float, environment: Mapping[str, str] = os.environ
     ) -> None:
         self._environment = environment
-        self._timeout_s = timeout_s
-        self._load_stall_s = load_stall_s
         self._client: Any = None
+        self.configure(timeout_s=timeout_s, load_stall_s=load_stall_s)
+
+    def configure(self, *, timeout_s: float, load_stall_s: float) -> None:
+        """Use other time limits from now on."""
+        self._timeout_s, self._load_stall_s = timeout_s, load_stall_s
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection; the next call makes a new one."""
+        if self._client is not None:
+            self._client.close()
+        self._client = None
 
     def ping(self) -> None:
         self._call("reach the engine", lambda api: api.ping())
@@ -176,7 +186,7 @@ class Docker:
         except docker.errors.APIError as exc:
             raise _refused(what, exc, code) from exc
         except (*_LOST, docker.errors.DockerException) as exc:
-            self._client = None
+            self.close()
             raise HostUnavailable(
                 f"cannot {what}: Docker does not answer", code="docker.unavailable"
             ) from exc

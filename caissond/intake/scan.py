@@ -120,7 +120,7 @@ class Scanner:
         """
         self._is_whole = is_whole
         self._clock = clock
-        self._incomplete_s = incomplete_s
+        self.incomplete_s = incomplete_s
         self._known: dict[Path, dict[Path, _Known]] = {}
 
     def scan(self, place: Place) -> Scan:
@@ -175,7 +175,7 @@ class Scanner:
     def _judge_short(self, place: Place, now: _Known) -> _State:
         if now.told:
             return _State.QUIET
-        now.told = place.read_only or self._clock() - now.since >= self._incomplete_s
+        now.told = place.read_only or self._clock() - now.since >= self.incomplete_s
         return _State.INCOMPLETE if now.told else _State.PENDING
 
 

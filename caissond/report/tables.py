@@ -1,18 +1,22 @@
-"""The files made from the event table: systemd's journal catalog, and the README's troubleshooting.
+"""What is made from tables in the code: systemd's journal catalog, and the README's troubleshooting and settings.
 
-`python -m caissond.report.tables update` rewrites both in place; a test fails while one is stale.
+`python -m caissond.report.tables update` rewrites them in place; a test fails while one is stale.
 """
 
 import argparse
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_origin
+
+from pydantic.fields import FieldInfo
 
 from caissond.model.events import EVENTS, EventSpec, Severity
+from caissond.model.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CATALOG = Path("packaging/caisson.catalog")
 README = Path("README.md")
-BEGIN, END = "<!-- codes:begin -->", "<!-- codes:end -->"
 
 _CATALOG_HEADER = (
     "# What journalctl -x says about each event of caissond. Made by: python -m caissond.report.tables update"
@@ -48,6 +52,32 @@ def troubleshooting_table() -> str:
     return "\n".join(["| number | code | what it means | what to do |", "|---|---|---|---|", *rows]) + "\n"
 
 
+def settings_table() -> str:
+    """A Markdown table of every key of `caissond.toml`."""
+    tables = Settings.model_fields
+    rows = [
+        f"| `[{table}] {key}` | {_default(field)} | {_allowed(field)} | {_cell(field.description or '')} |"
+        for table, settings in tables.items()
+        for key, field in type(settings.default).model_fields.items()
+    ]
+    return "\n".join(["| key | default | allowed | what it does |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    """The value as TOML writes it, which for booleans, numbers and lists is as JSON does."""
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return "unset" if value is None else f"`{json.dumps(value)}`"
+
+
+def _allowed(field: FieldInfo) -> str:
+    if field.annotation is bool:
+        return "`true`, `false`"
+    if get_origin(field.annotation) is list:
+        return "absolute paths"
+    bounds = [(getattr(rule, "ge", None), getattr(rule, "le", None)) for rule in field.metadata]
+    return " to ".join(str(limit) for bound in bounds for limit in bound if limit is not None)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -56,17 +86,20 @@ def _in_order() -> Iterable[EventSpec]:
     return sorted(EVENTS.values(), key=lambda spec: spec.number)
 
 
-def with_table(document: str) -> str:
-    """The document with a fresh table between its two markers.
+def with_tables(document: str) -> str:
+    """The document with fresh tables, each between its two markers.
 
     Raises:
-        ValueError: the markers are not both there.
+        ValueError: some of the markers are not there.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"expected {BEGIN} and {END} in the document")
-    return f"{before}{BEGIN}\n{troubleshooting_table()}{END}{after}"
+    for name, table in (("codes", troubleshooting_table()), ("settings", settings_table())):
+        begin_mark, end_mark = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        before, begin, rest = document.partition(begin_mark)
+        _, end, after = rest.partition(end_mark)
+        if not (begin and end):
+            raise ValueError(f"expected {begin_mark} and {end_mark} in the document")
+        document = f"{before}{begin}\n{table}{end}{after}"
+    return document
 
 
 def derived_files(root: Path = ROOT) -> dict[Path, str]:
@@ -74,12 +107,12 @@ def derived_files(root: Path = ROOT) -> dict[Path, str]:
     files = {root / CATALOG: journal_catalog()}
     readme = root / README
     if readme.exists():
-        files[readme] = with_table(readme.read_text(encoding="utf-8"))
+        files[readme] = with_tables(readme.read_text(encoding="utf-8"))
     return files
 
 
 def stale_files(root: Path = ROOT) -> list[Path]:
-    """The derived files that do not say what the table says."""
+    """The derived files that do not say what the tables say."""
     return [
         path
         for path, text in derived_files(root).items()
@@ -96,13 +129,15 @@ def update_files(root: Path = ROOT) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="the files made from the event table")
-    parser.add_argument("what", choices=["catalog", "troubleshooting", "update"])
+    parser = argparse.ArgumentParser(description="what is made from tables in the code")
+    parser.add_argument("what", choices=["catalog", "troubleshooting", "settings", "update"])
     match parser.parse_args().what:
         case "catalog":
             print(journal_catalog(), end="")
         case "troubleshooting":
             print(troubleshooting_table(), end="")
+        case "settings":
+            print(settings_table(), end="")
         case _:
             update_files()
 

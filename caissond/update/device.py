@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from caissond.errors import Stopping
+from caissond.errors import ConfigError, Stopping
 from caissond.host.docker import Docker
 from caissond.host.sync import sync_filesystem
 from caissond.model.catalog import Catalog
@@ -22,6 +22,7 @@ from caissond.store.journal import Journal
 from caissond.store.releases import Releases
 
 SYNC_DEADLINE_S = 600
+READ_STALL_S = 60
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Device:
     bus: Bus
     beat: Callable[[float], None] = lambda _silent_s: None
     stop: threading.Event = field(default_factory=threading.Event)
+    config_problem: ConfigError | None = None
+    """Settings or catalog cannot be used: what was cut off is settled, and packages wait."""
 
     @property
     def claim(self) -> str:
@@ -83,3 +86,16 @@ class Device:
     def audit(self, update_id: UpdateId, kind: AuditKind, message: str) -> None:
         """Append to the audit chain."""
         self.history.audit(update_id, kind, message, at=self.now())
+
+
+class ByteProgress:
+    """Counts bytes for those who watch, and stops when we were asked to."""
+
+    def __init__(self, device: Device, phase: str, total_bytes: int) -> None:
+        self._device, self._phase, self._total, self._done = device, phase, total_bytes, 0
+
+    def __call__(self, more_bytes: int) -> None:
+        self._done += more_bytes
+        self._device.check_stop()
+        self._device.beat(READ_STALL_S)
+        self._device.bus.progress(self._phase, self._done, self._total)

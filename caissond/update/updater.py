@@ -1,6 +1,5 @@
 """One package from candidate to verdict: the story of Caisson, readable from top to bottom."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +24,12 @@ from caissond.model.manifest import Manifest
 from caissond.model.records import AuditKind, Before, Outcome, Part, Record, Release, Verdict
 from caissond.model.text import printable
 from caissond.package.image import Image, read_image
-from caissond.package.staging import copy_private, hash_file, open_regular
-from caissond.package.validate import Package, check_image, fingerprint, read_package, whole_window
+from caissond.package.staging import copy_private, open_regular
+from caissond.package.validate import Package, check_image, read_package, whole_window
 from caissond.update.apply import Run, StagedImage
 from caissond.update.conclude import conclude
-from caissond.update.device import Device
+from caissond.update.device import ByteProgress, Device
+from caissond.update.handled import Handled, has_signers
 from caissond.update.policy import (
     NOT_FOR_THIS_DEVICE,
     Act,
@@ -81,6 +81,7 @@ class Updater:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self._handled = Handled(device)
 
     def handle(self, request: Request) -> Verdict | None:
         """Give a package its turn; None when it lies on a medium and had its turn before.
@@ -91,7 +92,7 @@ class Updater:
         """
         turn = _Turn(request, self._device.now())
         try:
-            if request.origin is Origin.MEDIA and self._had_its_turn(request.path):
+            if request.origin is Origin.MEDIA and self._handled.had_its_turn(request.path):
                 text = f"{turn.name}: had its turn before"
                 self._device.bus.tell("package.handled_before", text, package=turn.name)
                 return None
@@ -147,14 +148,7 @@ class Updater:
             Refusal: `trust.unsigned`, `trust.no_signers`.
         """
         allowed = allow_unsigned or self._device.settings.trust.allow_unsigned
-        check_trust(signed=False, allow_unsigned=allowed, has_signers=self._has_signers())
-
-    def _has_signers(self) -> bool:
-        try:
-            lines = self._device.paths.allowed_signers.read_text(errors="replace").splitlines()
-        except OSError:
-            return False
-        return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+        check_trust(signed=False, allow_unsigned=allowed, has_signers=has_signers(self._device))
 
     @contextmanager
     def _staged(
@@ -231,40 +225,9 @@ class Updater:
                 return  # somebody replaced the container by hand since: put the release back
         _raise_unless_apply(decision)
 
-    def _had_its_turn(self, path: Path) -> bool:
-        with open_regular(path) as source:
-            guess, terms = fingerprint(source), self.terms
-            if not self._device.releases.maybe_handled(guess, terms=terms):
-                return False
-            window = whole_window(source)
-            sha256 = hash_file(source, window, self._progress("reading", window.size_bytes))
-        return self._device.releases.handled(sha256, terms=terms)
-
     def _remember(self, turn: _Turn, verdict: Verdict) -> None:
-        """What lies on a medium and had its turn does not get another one, unless settings or catalog change."""
-        if turn.request.origin is not Origin.MEDIA or verdict.retry:
-            return
-        try:
-            with open_regular(turn.request.path) as source:
-                window = whole_window(source)
-                sha256 = turn.sha256 or hash_file(
-                    source, window, self._progress("reading", window.size_bytes)
-                )
-                guess = fingerprint(source)
-        except (Refusal, SourceGone):
-            return
-        self._device.releases.remember_handled(
-            sha256, terms=self.terms, fingerprint=guess, outcome=verdict.outcome
-        )
-
-    @property
-    def terms(self) -> str:
-        """A digest of what packages are judged by, besides themselves."""
-        device = self._device
-        judged_by = (
-            f"{__version__} {device.settings.trust} {self._has_signers()} {device.catalog.model_dump_json()}"
-        )
-        return hashlib.sha256(judged_by.encode()).hexdigest()[:16]
+        if turn.request.origin is Origin.MEDIA and not verdict.retry:
+            self._handled.remember(turn.request.path, turn.sha256, verdict.outcome)
 
     def _is_running(self, turn: _Turn) -> bool:
         return any(record.update_id == turn.update_id for record in self._device.journal.unfinished())
@@ -287,21 +250,8 @@ class Updater:
         conclude(self._device, verdict)
         return verdict
 
-    def _progress(self, phase: str, total_bytes: int) -> "_Progress":
-        return _Progress(self._device, phase, total_bytes)
-
-
-class _Progress:
-    """Counts bytes for those who watch, and stops when we were asked to."""
-
-    def __init__(self, device: Device, phase: str, total_bytes: int) -> None:
-        self._device, self._phase, self._total, self._done = device, phase, total_bytes, 0
-
-    def __call__(self, more_bytes: int) -> None:
-        self._done += more_bytes
-        self._device.check_stop()
-        self._device.beat(60)
-        self._device.bus.progress(self._phase, self._done, self._total)
+    def _progress(self, phase: str, total_bytes: int) -> ByteProgress:
+        return ByteProgress(self._device, phase, total_bytes)
 
 
 def _release(manifest: Manifest, image: Image) -> Release:

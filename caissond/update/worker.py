@@ -57,6 +57,7 @@ class Worker:
         self._media = media
         self._on_scanned = on_scanned
         self._patience = Patience()
+        self._told: dict[Path, tuple[str | None, bool]] = {}
         self._known_media: dict[Path, Place] = {}
         self._busy_told = False
 
@@ -82,6 +83,8 @@ class Worker:
         """
         found, again = self._scan()
         self._on_scanned()
+        if self._device.config_problem is not None:
+            return NEVER
         found = [file for file in found if self._patience.is_over(file) and os.path.lexists(file.path)]
         if not found:
             return again
@@ -108,6 +111,7 @@ class Worker:
         for path, place in self._known_media.items():
             if path not in media:
                 self._scanner.forget(place)
+                self._told.pop(path, None)
                 self._device.bus.tell("media.gone", f"{path.name}: removed")
         for path in media.keys() - self._known_media.keys():
             self._device.bus.tell("media.found", f"{path.name}: plugged in, looking at it")
@@ -125,13 +129,17 @@ class Worker:
         return found, SOON if pending else NEVER
 
     def _tell_scan(self, place: Place, scan: Scan) -> None:
-        tell = self._device.bus.tell
-        code = "inbox.incomplete" if place.origin is Origin.INBOX else "media.incomplete"
+        """What is odd about a place is told when it is news."""
+        tell, medium = self._device.bus.tell, place.origin is Origin.MEDIA
         for file in scan.incomplete:
+            code = "media.incomplete" if medium else "inbox.incomplete"
             tell(code, f"{file.path.name}: stays incomplete", package=file.path.name)
-        if scan.problem and place.origin is Origin.MEDIA:
-            tell("media.unreadable", f"{place.path.name}: cannot be read: {scan.problem}")
-        if scan.truncated_listing:
+        problem, too_many = scan.problem if medium else None, scan.truncated_listing
+        before = self._told.get(place.path, (None, False))
+        self._told[place.path] = (problem, too_many)
+        if problem and problem != before[0]:
+            tell("media.unreadable", f"{place.path.name}: cannot be read: {problem}")
+        if too_many and not before[1]:
             tell("media.too_many_files", f"{place.path.name}: holds more files than are looked at")
 
     def _handle_all(self, found: Iterable[Found]) -> Again:
