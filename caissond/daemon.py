@@ -53,7 +53,7 @@ class Daemon:
         self._status = status
         self._hints = Hints()
         self._heartbeat = Heartbeat()
-        device.beat = self._heartbeat.beat
+        device.beat = device.docker.before_call = self._heartbeat.beat
         self._scanner = Scanner(is_whole=is_whole_file, incomplete_s=device.settings.inbox.incomplete_secs)
         self._worker = Worker(device, self._scanner, self._media_places, on_scanned=self._ready)
         self._inbox = InboxWatch(device.paths.inbox, lambda: self._hints.hint("inbox"))
@@ -69,10 +69,14 @@ class Daemon:
         self._take_signals()
         thread = threading.Thread(target=self._work, name="worker")
         thread.start()
-        self._main_loop(thread)
-        thread.join()
-        self._inbox.stop()
-        self._media.close()
+        try:
+            self._main_loop(thread)
+        finally:
+            self._device.stop.set()
+            self._hints.close()
+            thread.join()
+            self._inbox.stop()
+            self._media.close()
         self._device.bus.tell("daemon.stopped", "stopped")
         return 0
 
@@ -123,7 +127,7 @@ class Daemon:
         if not self._heartbeat.alive(time.monotonic(), WORKER_LIMIT_S):
             return  # the worker hangs: let the service manager start us anew
         self._manager.watchdog()
-        if self._device.stop.is_set():
+        if self._device.stop.is_set() or not self._is_ready:
             self._manager.extend_timeout(STOP_EXTENSION_S)
 
     def _on_signals(self, numbers: bytes) -> None:
@@ -164,7 +168,7 @@ class Daemon:
             Exception
         ) as exc:  # our own mistake: told with its traceback, and the next package gets its turn
             traceback.print_exc()
-            device.bus.tell("daemon.failed", f"caissond met a mistake of its own: {exc!r}")
+            device.bus.tell("daemon.failed", f"caissond met a mistake of its own: {type(exc).__name__}")
         return Again(SETTLE_RETRY_S)
 
     def _wait_for_docker(self) -> None:

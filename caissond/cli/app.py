@@ -82,6 +82,9 @@ def hoist(arguments: Sequence[str]) -> list[str]:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code. Nothing is raised for what a user can cause."""
+    if not arguments:
+        app(["--help"], prog_name="caisson", standalone_mode=False)
+        return ExitCode.USAGE
     try:
         return int(app(hoist(arguments), prog_name="caisson", standalone_mode=False) or 0)
     except TyperException as exc:

@@ -28,10 +28,13 @@ from caissond.wiring import look_at_device, open_device
 
 app = typer.Typer(help="Work with package files.", rich_markup_mode=None)
 
-PackagePath = Annotated[Path, typer.Argument(metavar="PACKAGE", help="The .edgepkg file.")]
+PackagePath = Annotated[Path, typer.Argument(help="The .edgepkg file.")]
 AllowUnsigned = Annotated[
     bool, typer.Option("--allow-unsigned", help="Let a package without a signature in.")
 ]
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP too: the connection over which somebody types may break."""
 
 _SUMMARIES = {
     Outcome.SUCCEEDED: "the package was loaded and the service stayed healthy",
@@ -189,7 +192,7 @@ def _stopping_on_signals(device: Device) -> Iterator[None]:
     def stop(_number: int, _frame: object) -> None:
         device.stop.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     finally:

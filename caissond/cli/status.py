@@ -70,5 +70,7 @@ def _state(device: Device, service: Service) -> str:
     if container is None:
         return "missing"
     state = container["State"]
-    health = (state.get("Health") or {}).get("Status")
+    health = (
+        (state.get("Health") or {}).get("Status") if state["Running"] else None
+    )  # Docker keeps the last one
     return f"{state['Status']}, {health}" if health else str(state["Status"])

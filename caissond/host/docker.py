@@ -35,11 +35,14 @@ class Docker:
     (`docker.error`) when it answers with an error, NotFound and Conflict where these words fit.
     """
 
+    _client: Any = None
+
     def __init__(
         self, *, timeout_s: float, load_stall_s: float, environment: Mapping[str, str] = os.environ
     ) -> None:
         self._environment = environment
-        self._client: Any = None
+        self.before_call: Callable[[float], None] = lambda _timeout_s: None
+        """Told before each request how long it may take."""
         self.configure(timeout_s=timeout_s, load_stall_s=load_stall_s)
 
     def configure(self, *, timeout_s: float, load_stall_s: float) -> None:
@@ -53,6 +56,15 @@ class Docker:
             self._client.close()
         self._client = None
 
+    def answers(self) -> bool:
+        """Whether the engine answers on a new connection."""
+        self.close()
+        try:
+            self.ping()
+        except HostUnavailable:
+            return False
+        return True
+
     def ping(self) -> None:
         self._call("reach the engine", lambda api: api.ping())
 
@@ -61,8 +73,14 @@ class Docker:
         return cast(Inspect, self._call("ask about the engine", lambda api: api.info()))
 
     def inspect_container(self, container: str) -> Inspect:
+        """What there is to know of a container, by its full id or its name. The engine would also take the beginning
+        of an id, and `cafe` for somebody else's container.
+        """
         what = f"inspect container {container}"
-        return cast(Inspect, self._call(what, lambda api: api.inspect_container(container)))
+        found = cast(Inspect, self._call(what, lambda api: api.inspect_container(container)))
+        if found["Id"] != container and found["Name"] != f"/{container}":
+            raise NotFound(f"cannot {what}: no such container", code="docker.not_found")
+        return found
 
     def find_container(self, container: str) -> Inspect | None:
         """Its inspect, by id or name; None when there is none."""
@@ -170,6 +188,7 @@ class Docker:
                 api.close()
 
     def _call(self, what: str, request: Callable[[Any], Any]) -> Any:
+        self.before_call(self._timeout_s)
         with self._translated(what):
             if self._client is None:
                 self._client = self._connect(self._timeout_s)
@@ -177,7 +196,12 @@ class Docker:
 
     def _connect(self, timeout_s: float) -> Any:
         settings = docker.utils.kwargs_from_env(environment=self._environment)
-        return docker.APIClient(version="auto", timeout=cast(int, timeout_s), **settings)
+        try:
+            return docker.APIClient(version="auto", timeout=cast(int, timeout_s), **settings)
+        except (
+            docker.errors.DockerException
+        ) as exc:  # what was wrong with the connection, in its own words only
+            raise requests.exceptions.ConnectionError(str(exc)) from exc
 
     @contextmanager
     def _translated(self, what: str, code: str = "docker.error") -> Iterator[None]:
@@ -185,11 +209,12 @@ class Docker:
             yield
         except docker.errors.APIError as exc:
             raise _refused(what, exc, code) from exc
-        except (*_LOST, docker.errors.DockerException) as exc:
+        except _LOST as exc:
             self.close()
-            raise HostUnavailable(
-                f"cannot {what}: Docker does not answer", code="docker.unavailable"
-            ) from exc
+            text = f"cannot {what}: Docker does not answer"
+            raise HostUnavailable(text, code="docker.unavailable") from exc
+        except docker.errors.DockerException as exc:
+            raise DockerError(f"cannot {what}: {str(exc)[:300]}", code=code) from exc
         except ValueError as exc:  # an answer that is no JSON
             raise DockerError(f"cannot {what}: the engine's answer makes no sense", code=code) from exc
 

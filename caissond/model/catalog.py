@@ -3,6 +3,7 @@
 Read as the Rust tool `caisson` 0.1 reads it: an unknown key is a warning, not an error.
 """
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,10 @@ def _not_blank(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_not_blank)]
+
+
+_CONTAINER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]+$")
+"""moby: daemon/names."""
 
 
 class _Table(BaseModel):
@@ -98,6 +103,8 @@ class Service(_Table):
             )
         if other is not None:
             raise ValueError("must not have both [services.docker] and [services.compose]")
+        if self.docker is not None and not _CONTAINER_NAME.match(self.docker.container_name):
+            raise ValueError("container_name must be a container's name: letters, digits, and _ . - inside")
         if self.docker is not None and is_private_name(self.docker.container_name):
             raise ValueError("container_name must not look like one of Caisson's own temporary names")
         return self

@@ -14,7 +14,8 @@ from caissond.model.ids import ContainerId, Digest, ImageId, UpdateId
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # hide_input: what is validated here may hold the secrets of a container's environment
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Status(StrEnum):
@@ -88,8 +89,6 @@ class Before(_Frozen):
     """Running, not in a restart loop, not unhealthy: what the gate of a rollback may ask for."""
     reference_image: ImageId | None
     """What the package's reference pointed at; None when there was no such tag."""
-    release_image_present: bool
-    """The new image was here already, so no undo removes it."""
     host_name: str = ""
     """The engine's host."""
     installed: Installed | None = None
@@ -161,6 +160,8 @@ class Verdict(_Frozen):
     hint: str = ""
     retry: bool = False
     """The package stays where it is and gets another attempt."""
+    unsettled: bool = False
+    """Something on the way back did not work; it is tried again."""
     parts: tuple[PartVerdict, ...] = ()
     started_at: datetime
     finished_at: datetime

@@ -7,15 +7,18 @@ Some space is held in reserve, so that a full disk does not stop an undo from be
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from caissond.errors import CaissonError, StoreError, StoreFull
 
 RESERVE_BYTES = 512 * 1024
 _LOCK_WAIT_S = 10
+_LITTLE_BYTES = 64 * 1024
+_MAYBE_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 _MIGRATIONS: tuple[str, ...] = (
     """
@@ -74,7 +77,7 @@ class Database:
         self.moved_to: Path | None = None
         with _translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = self._open_or_replace() if may_replace else _open(path)
+            self._connection = self._open_with_reserve(may_replace=may_replace)
             self._hold_reserve()
 
     @classmethod
@@ -156,19 +159,35 @@ class Database:
             with self.write() as connection:
                 work(connection)
 
+    def execute(self, statement: str, values: Sequence[str | int]) -> None:
+        """One statement as a transaction of its own, like `transact`."""
+        self.transact(lambda connection: _discard(connection.execute(statement, values)))
+
     def _release_reserve(self) -> bool:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             self._reserve.unlink()
             return True
         return False
 
     def _hold_reserve(self) -> None:
-        with suppress(OSError):  # a disk as full as that has no reserve to hold
+        try:
             descriptor = os.open(self._reserve, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
             finally:
                 os.close(descriptor)
+        except OSError:  # a disk as full as that has no reserve to hold; what was taken of it is given back
+            self._release_reserve()
+
+    def _open_with_reserve(self, *, may_replace: bool) -> sqlite3.Connection:
+        """Opening takes some space too (the -shm file): on a full disk, that of the reserve."""
+        attempt = self._open_or_replace if may_replace else partial(_open, self.path)
+        try:
+            return attempt()
+        except sqlite3.Error as exc:
+            if not _is_full(exc, self.path) or not self._release_reserve():
+                raise
+        return attempt()
 
     def _open_or_replace(self) -> sqlite3.Connection:
         try:
@@ -182,6 +201,10 @@ class Database:
         _set_origin(connection, Origin.DAMAGED)
         connection.commit()
         return connection
+
+
+def _discard(_cursor: sqlite3.Cursor) -> None:
+    """Nothing is read from it."""
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -247,8 +270,18 @@ def _move_aside(path: Path) -> Path:
     return target
 
 
-def _is_full(exc: sqlite3.Error) -> bool:
-    return exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL if hasattr(exc, "sqlite_errorcode") else False
+def _is_full(exc: sqlite3.Error, path: Path) -> bool:
+    """Where the -shm file does not fit, SQLite speaks of an I/O error."""
+    kind = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    return kind == sqlite3.SQLITE_FULL or (kind in _MAYBE_FULL and _free_bytes(path) < _LITTLE_BYTES)
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        file_system = os.statvfs(path.parent)
+    except OSError:  # no such folder is no full disk
+        return _LITTLE_BYTES
+    return file_system.f_bavail * file_system.f_frsize
 
 
 def _is_damage(exc: sqlite3.Error) -> bool:
@@ -263,7 +296,7 @@ def _translated(path: Path) -> Iterator[None]:
     except CaissonError:
         raise
     except sqlite3.Error as exc:
-        if _is_full(exc):
+        if _is_full(exc, path):
             raise StoreFull(f"cannot write {path}: no space is left", code="store.full") from exc
         raise StoreError(f"cannot use {path}: {exc}", code="store.failed") from exc
     except OSError as exc:

@@ -74,13 +74,16 @@ class History:
         Raises:
             StoreError: it is not written.
         """
-        with self._database.write() as connection:
+
+        def work(connection: sqlite3.Connection) -> None:
             seq, before = _chain_end(connection)
             link = _link(seq + 1, update_id, at.isoformat(), kind, message, before)
             connection.execute(
                 "INSERT INTO audit VALUES(?, ?, ?, ?, ?, ?)",
                 (seq + 1, update_id, at.isoformat(), kind.value, message, link),
             )
+
+        self._database.transact(work)
 
     def events(self, update_id: UpdateId) -> tuple[AuditEvent, ...]:
         """The audit events of an update, oldest first."""

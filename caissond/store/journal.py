@@ -4,7 +4,6 @@ The large part of a record never changes and is written once; a step writes only
 """
 
 import json
-import sqlite3
 from typing import Any
 
 from caissond.model.records import Record
@@ -38,19 +37,13 @@ class Journal:
             StoreError: it is not written.
         """
         statement = "UPDATE running SET moving = ? WHERE update_id = ?"
-        self._database.transact(
-            lambda connection: _execute(connection, statement, (_moving(record), record.update_id))
-        )
+        self._database.execute(statement, (_moving(record), record.update_id))
 
     def unfinished(self) -> tuple[Record, ...]:
         """The records that were begun and not closed, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT fixed, moving FROM running ORDER BY rowid").fetchall()
         return tuple(_record(fixed, moving) for fixed, moving in rows)
-
-
-def _execute(connection: sqlite3.Connection, statement: str, values: tuple[str, ...]) -> None:
-    connection.execute(statement, values)
 
 
 def _moving(record: Record) -> str:

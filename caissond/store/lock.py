@@ -31,12 +31,18 @@ def hold_lock(path: Path, *, who: str, code: str = "lock.busy") -> Iterator[None
         except BlockingIOError as exc:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             raise LockBusy(f"cannot take {path}: held by {holder or 'another process'}", code=code) from exc
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, who.encode(), 0)
+        _sign(descriptor, who)
         yield
-        os.ftruncate(descriptor, 0)
+        _sign(descriptor, "")
     finally:
         os.close(descriptor)
+
+
+def _sign(descriptor: int, who: str) -> None:
+    """The name is a courtesy: a full disk does not keep anybody from the lock."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, who.encode(), 0)
 
 
 def _take(descriptor: int) -> None:

@@ -35,15 +35,13 @@ class Releases:
         return Installed.model_validate_json(row[0]) if row else None
 
     def save_installed(self, installed: Installed) -> None:
-        with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO service VALUES(?, ?)",
-                (installed.release.service, installed.model_dump_json()),
-            )
+        self._database.execute(
+            "INSERT OR REPLACE INTO service VALUES(?, ?)",
+            (installed.release.service, installed.model_dump_json()),
+        )
 
     def forget_installed(self, service: str) -> None:
-        with self._database.write() as connection:
-            connection.execute("DELETE FROM service WHERE name = ?", (service,))
+        self._database.execute("DELETE FROM service WHERE name = ?", (service,))
 
     def all_installed(self) -> tuple[Installed, ...]:
         with self._database.read() as connection:
@@ -52,11 +50,10 @@ class Releases:
 
     def quarantine(self, release: Release, *, code: str, update_id: UpdateId, at: datetime) -> None:
         """Never try this release again on its own."""
-        with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, ?, ?)",
-                (*_key(release), code, update_id, at.isoformat()),
-            )
+        self._database.execute(
+            "INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, ?, ?)",
+            (*_key(release), code, update_id, at.isoformat()),
+        )
 
     def quarantined(self, release: Release) -> Quarantined | None:
         with self._database.read() as connection:
@@ -77,17 +74,15 @@ class Releases:
         return int(row[0]) if row else 0
 
     def count_attempt(self, release: Release) -> None:
-        with self._database.write() as connection:
-            connection.execute(
-                "INSERT INTO attempt VALUES(?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
-                _key(release),
-            )
+        self._database.execute(
+            "INSERT INTO attempt VALUES(?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
+            _key(release),
+        )
 
     def clear_attempts(self, release: Release) -> None:
-        with self._database.write() as connection:
-            connection.execute(
-                "DELETE FROM attempt WHERE service = ? AND version = ? AND digest = ?", _key(release)
-            )
+        self._database.execute(
+            "DELETE FROM attempt WHERE service = ? AND version = ? AND digest = ?", _key(release)
+        )
 
     def remember_handled(self, sha256: str, *, terms: str, fingerprint: str, outcome: Outcome) -> None:
         """A package that lies on a medium had its turn.
@@ -97,11 +92,10 @@ class Releases:
             terms: the catalog and trust settings it was judged by; under other terms it gets another turn.
             fingerprint: of its size and manifest, cheap to find again.
         """
-        with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO handled VALUES(?, ?, ?, ?)",
-                (sha256, terms, fingerprint, outcome.value),
-            )
+        self._database.execute(
+            "INSERT OR REPLACE INTO handled VALUES(?, ?, ?, ?)",
+            (sha256, terms, fingerprint, outcome.value),
+        )
 
     def maybe_handled(self, fingerprint: str, *, terms: str) -> bool:
         """Whether a package with this fingerprint had its turn: worth hashing the file for."""

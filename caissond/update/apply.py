@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from caissond.errors import CaissonError, DockerError, HostUnavailable
+from caissond.errors import CaissonError, DockerError, HostUnavailable, StoreError
 from caissond.host.ingest import import_image
 from caissond.model.catalog import HealthCheck
 from caissond.model.ids import ImageId, UpdateId
@@ -14,7 +14,7 @@ from caissond.update.conclude import conclude
 from caissond.update.container_steps import ContainerSteps, Tools
 from caissond.update.device import Device
 from caissond.update.engine import Step, after_restart, drive
-from caissond.update.verdicts import outcome_of, verdict_on
+from caissond.update.verdicts import is_unsettled, outcome_of, verdict_on
 
 ROLLBACK_PAUSES_S = (1, 3)
 
@@ -70,7 +70,11 @@ class UpdateHost:
         self._device.bus.tell(code, text, update=self._update_id)
 
     def audit(self, kind: AuditKind, message: str) -> None:
-        self._device.audit(self._update_id, kind, message)
+        """What cannot be written to the chain is told instead: it neither stops an update nor hides why one failed."""
+        try:
+            self._device.audit(self._update_id, kind, message)
+        except StoreError as exc:
+            self.tell(exc.code, f"{exc.message}; not in the audit chain: {kind.value}: {message}")
 
 
 class Run:
@@ -80,6 +84,7 @@ class Run:
         self._device = device
         self._host = UpdateHost(device, record.update_id, staged)
         self._record = record
+        self._told_before = False
         self._parts = tuple(self._steps_of(part) for part in record.parts)
 
     def _steps_of(self, part: Part) -> ContainerSteps:
@@ -120,51 +125,55 @@ class Run:
         Raises:
             HostUnavailable: the engine went away again.
         """
-        self._host.tell(
-            "update.recovering", f"{self._record.package or 'an update'} was cut off, settling it"
-        )
+        self._told_before = self._device.history.find(self._record.update_id) is not None
+        if not self._told_before:
+            name = self._record.package or "an update"
+            self._host.tell("update.recovering", f"{name} was cut off, settling it")
         final = frozenset(step.name for step in self._steps if step.final)
         return self._finish(after_restart(self._record, final))
 
     def _finish(self, record: Record) -> Verdict:
         if record.failure is not None:
             self._announce(record.failure)
-        record = drive(record, self._steps, self._device.journal.save, self._announce)
+        record = self._drive(record)
         if record.failure is not None:
             record = self._insist(record)
-            self._audit_rollback(record)
         verdict = verdict_on(record, finished_at=self._device.now())
+        if self._told_before and verdict.unsettled:
+            return verdict  # stuck as before: no news
+        if record.failure is not None:
+            self._audit_rollback(record)
         self._clean_up(verdict)
         self._judge_release(record)
         conclude(self._device, verdict)
         return verdict
 
+    def _drive(self, record: Record) -> Record:
+        device = self._device
+        return drive(record, self._steps, device.journal.save, self._announce, device.docker.answers)
+
     def _announce(self, failure: Failure) -> None:
-        self._host.tell("update.rolling_back", f"{_services(self._record)}: {failure.message}; going back")
-        self._audit_if_possible(AuditKind.ROLLBACK_STARTED, failure.message)
+        if not self._told_before:
+            self._host.tell(
+                "update.rolling_back", f"{_services(self._record)}: {failure.message}; going back"
+            )
+            self._host.audit(AuditKind.ROLLBACK_STARTED, failure.message)
 
     def _insist(self, record: Record) -> Record:
         """Undos that were stuck, tried again: what stood in one's way may have been undone after it."""
         for pause_s in ROLLBACK_PAUSES_S:
-            if not record.stuck:
+            if not is_unsettled(record):
                 break
             self._device.pause_whatever_comes(pause_s)
-            record = drive(after_restart(record, frozenset()), self._steps, self._device.journal.save)
-        for stuck in record.stuck:
+            record = self._drive(after_restart(record, frozenset()))
+        for stuck in record.stuck if not self._told_before else ():
             self._host.tell("update.step_stuck", f"{stuck.step}: {stuck.message}")
         return record
 
     def _audit_rollback(self, record: Record) -> None:
         kind = AuditKind.ROLLBACK_FAILED if record.stuck else AuditKind.ROLLBACK_SUCCEEDED
         problem = record.stuck[0] if record.stuck else record.failure
-        self._audit_if_possible(kind, problem.message if problem else "")
-
-    def _audit_if_possible(self, kind: AuditKind, message: str) -> None:
-        """The way back goes on when the database cannot be written."""
-        try:
-            self._host.audit(kind, message)
-        except CaissonError as exc:
-            self._host.tell(exc.code, exc.message)
+        self._host.audit(kind, problem.message if problem else "")
 
     def _clean_up(self, verdict: Verdict) -> None:
         if verdict.outcome is not Outcome.SUCCEEDED:

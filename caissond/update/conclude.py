@@ -25,7 +25,7 @@ def conclude(device: Device, verdict: Verdict) -> None:
         StoreError: it could not be written down.
     """
     if verdict.outcome is not Outcome.POSTPONED and verdict.code != "package.not_for_this_device":
-        device.history.add(verdict, keep_running=verdict.outcome is Outcome.ROLLBACK_FAILED)
+        device.history.add(verdict, keep_running=verdict.unsettled)
         _write_receipt(device, verdict)
     _tell(device, verdict)
 

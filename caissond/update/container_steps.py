@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from caissond.errors import Conflict, GateFailed, NotFound
+from caissond.errors import CaissonError, Conflict, GateFailed, HostUnavailable, NotFound, Stopping
 from caissond.host.docker import Docker, Inspect
 from caissond.host.recreate import NO_RESTART, Replacement, plan_replacement
 from caissond.model.catalog import HealthCheck, HealthKind
@@ -32,7 +32,11 @@ from caissond.update.engine import Step, nothing
 from caissond.update.health import watch
 
 REVIVE: Inspect = {"Name": "always", "MaximumRetryCount": 0}
+REMADE_LABEL = "io.caisson.remade"
 DEFAULT_GRACE_S = 10
+ENDLESS_GRACE_S = 600
+ENGINE_SETTLES_S = 2
+ENGINE_MAY_BE_TO_BLAME = frozenset({"gate.exited", "gate.restarting"})
 STEP_NAMES = ("keep-old", "load-image", "create-new", "stop-old", "start-new", "health-gate", "commit")
 
 
@@ -108,6 +112,8 @@ class ContainerSteps:
         self._docker.tag(self._before.image_id, self._keep_tag)
 
     def release_old(self) -> None:
+        if self._find_old() is None:
+            return  # it could not be made again yet: its image is all that is left of it
         with suppress(Conflict):  # the old image's only tag now, and a container uses it: left for the sweep
             self._docker.untag(self._keep_tag)
 
@@ -129,13 +135,11 @@ class ContainerSteps:
         plan = plan_replacement(
             self._before.container, old_image, image, labels=self._labels(), host_name=self._before.host_name
         )
-        self._create(self._new_name, plan)
+        self._connect(self._docker.create(self._new_name, plan.config), plan)
 
-    def _create(self, name: str, plan: Replacement) -> ContainerId:
-        created = self._docker.create(name, plan.config)
+    def _connect(self, container: ContainerId, plan: Replacement) -> None:
         for network, endpoint in plan.more_networks:
-            self._docker.connect(created, network, endpoint)
-        return created
+            self._docker.connect(container, network, endpoint)
 
     def remove_new(self) -> None:
         if new := self._find_new():
@@ -162,38 +166,54 @@ class ContainerSteps:
     def stop_old(self) -> None:
         if not self._before.was_running:
             return
+        self._tools.host.pause(0)  # asked to stop? then not now
         self._tools.host.tell("update.stopping_old", f"{self._service}: the old release is stopped")
         self._docker.set_restart_policy(self._before.container_id, REVIVE)
         self._tools.host.sync()  # should the power go now, Docker has to know that it revives the old one
         self._stop(self._before.container)
 
     def revive_old(self) -> None:
-        old = self._old_or_its_copy()
+        old = self._find_old() or self._make_old_again()
         if not self._before.was_running:
             return
-        self._docker.start(old)
-        self._docker.set_restart_policy(old, self._before.restart_policy)
+        if self._is_being_stopped(old):
+            self._stop(old)  # waits for the stop that is under way; a start before its end would be in vain
+        self._docker.start(old["Id"])
+        self._docker.set_restart_policy(old["Id"], self._before.restart_policy)
         if self._before.was_well:
-            host = self._tools.host
-            watch(
-                self._old_check(),
-                lambda: self._docker.inspect_container(old),
-                pause=host.pause_whatever_comes,
-            )
+            pause = self._tools.host.pause_whatever_comes
+            watch(self._old_check(), lambda: self._docker.inspect_container(old["Id"]), pause=pause)
 
-    def _old_or_its_copy(self) -> str:
-        """The old container; made again from what was written down when somebody pruned it while it was stopped."""
-        before = self._before
-        if self._docker.find_container(before.container_id) is not None:
-            return before.container_id
+    def _is_being_stopped(self, old: Inspect) -> bool:
+        """Whether it may be on its way down: still the same run, and already told to be revived at boot."""
+        state, before = old["State"], self._before.container["State"]
+        same_run = state["Running"] and state["StartedAt"] == before["StartedAt"]
+        return bool(same_run and old["HostConfig"]["RestartPolicy"]["Name"] == REVIVE["Name"])
+
+    def _find_old(self) -> Inspect | None:
+        """The old container, or what was made again in its place."""
+        if found := self._docker.find_container(self._before.container_id):
+            return found
         copy = self._docker.find_container(self._name)
-        if copy is not None and not self._is_ours(copy):
-            return str(copy["Id"])
+        labels = (copy["Config"].get("Labels") or {}) if copy else {}
+        return copy if labels.get(REMADE_LABEL) == self._update_id else None
+
+    def _make_old_again(self) -> Inspect:
+        """Somebody pruned it while it was stopped: the same, from what was written down and the image that was kept."""
+        before = self._before
         labels = before.container["Config"].get("Labels") or {}
         own = {name: value for name, value in labels.items() if name.startswith(LABEL_PREFIX)}
-        return self._create(
-            self._name, plan_replacement(before.container, before.image, before.image_id, labels=own)
-        )
+        plan = plan_replacement(
+            before.container, before.image, before.image_id, labels={**own, REMADE_LABEL: self._update_id},
+            host_name=before.host_name,
+        )  # fmt: skip
+        created = self._docker.create(self._name, plan.config)
+        try:
+            self._connect(created, plan)
+        except CaissonError:
+            self._docker.remove(created, with_new_volumes=False)
+            raise
+        return self._docker.inspect_container(created)
 
     def _old_check(self) -> HealthCheck:
         """The gate of the way back asks for no health check that the old release does not have."""
@@ -225,26 +245,49 @@ class ContainerSteps:
             AuditKind.HEALTH_CHECK_STARTED, f"{self._check.kind.value} within {self._check.timeout_secs} s"
         )
         try:
-            words = watch(
-                self._check, lambda: self._docker.inspect_container(self._new_name), pause=host.pause
-            )
+            words = self._watch_new()
         except GateFailed as exc:
-            host.audit(AuditKind.HEALTH_CHECK_FAILED, str(exc))
+            host.audit(AuditKind.HEALTH_CHECK_FAILED, exc.message)
             raise
         host.audit(AuditKind.HEALTH_CHECK_PASSED, words)
+
+    def _watch_new(self) -> str:
+        """
+        Raises:
+            GateFailed: the verdict.
+            Stopping: it stopped because the engine did: that says nothing about the release.
+        """
+        try:
+            new = self._required_new()["Id"]
+            return watch(
+                self._check, lambda: self._docker.inspect_container(new), pause=self._tools.host.pause
+            )
+        except GateFailed as exc:
+            if exc.code in ENGINE_MAY_BE_TO_BLAME and self._engine_restarted():
+                text = f"cannot judge the new release: Docker was restarted ({exc.message})"
+                raise Stopping(text, code="update.interrupted") from exc
+            raise
+
+    def _engine_restarted(self) -> bool:
+        """Only an engine that started anew can have revived the old container; one that shuts down takes no new
+        connection.
+        """
+        self._tools.host.pause_whatever_comes(ENGINE_SETTLES_S)
+        if not self._docker.answers():
+            raise HostUnavailable("cannot judge the new release: Docker went away", code="docker.unavailable")
+        old = self._docker.find_container(self._before.container_id)
+        return old is not None and bool(old["State"]["Running"])
 
     # commit
 
     def commit(self) -> None:
-        new = self._find_new()
-        if new is None:
-            raise NotFound(
-                f"cannot commit {self._service}: the new container is gone", code="docker.not_found"
-            )
+        new = self._required_new()
         self._docker.set_restart_policy(new["Id"], self._before.restart_policy)
         self._retire_old()
-        if self._before.was_running and not new["State"]["Running"]:
-            self._docker.start(new["Id"])  # after a power cut, where the revived old one was in its way
+        if self._before.was_running and not self._required_new()["State"]["Running"]:
+            # a power cut since the verdict: it has to show once more that it runs
+            self._docker.start(new["Id"])
+            self._watch_new()
         self._rename(new["Id"], self._name)
         self._docker.tag(new["Image"], self._part.release.reference)
         self._tools.releases.save_installed(self._installed(new["Image"]))
@@ -260,18 +303,28 @@ class ContainerSteps:
         self._rename(old["Id"], self._parked_name)
 
     def uncommit(self) -> None:
-        before = self._before
+        old = self._docker.find_container(self._before.container_id)
+        if old is not None and self._before.was_running and not old["State"]["Running"]:
+            # first of all: the way back can be cut off too
+            self._docker.set_restart_policy(old["Id"], REVIVE)
         if new := self._find_new():
-            self._docker.set_restart_policy(new["Id"], NO_RESTART)
             self._rename(new["Id"], self._new_name)
-        if self._docker.find_container(before.container_id) is not None:
-            self._rename(before.container_id, self._name)
-        if before.reference_image is not None:
-            self._docker.tag(before.reference_image, self._part.release.reference)
-        elif self._points_at_new(self._part.release.reference):
-            self._docker.untag(self._part.release.reference)
-        if before.installed is not None:
-            self._tools.releases.save_installed(before.installed)
+            self._docker.set_restart_policy(new["Id"], NO_RESTART)
+        if old is not None:
+            self._rename(old["Id"], self._name)
+        self._restore_reference()
+        self._restore_installed()
+
+    def _restore_reference(self) -> None:
+        reference = self._part.release.reference
+        if self._before.reference_image is not None:
+            self._docker.tag(self._before.reference_image, reference)
+        elif self._points_at_new(reference):
+            self._docker.untag(reference)
+
+    def _restore_installed(self) -> None:
+        if self._before.installed is not None:
+            self._tools.releases.save_installed(self._before.installed)
         else:
             self._tools.releases.forget_installed(self._part.release.service)
 
@@ -312,13 +365,21 @@ class ContainerSteps:
                 return found
         return None
 
+    def _required_new(self) -> Inspect:
+        new = self._find_new()
+        if new is None:
+            raise NotFound(
+                f"cannot go on with {self._service}: the new container is gone", code="docker.not_found"
+            )
+        return new
+
     def _is_ours(self, container: Inspect) -> bool:
         labels: dict[str, Any] = container["Config"].get("Labels") or {}
         return labels.get("io.caisson.update") == self._update_id
 
     def _points_at_new(self, reference: str) -> bool:
         tagged, new = self._docker.find_image(reference), self._docker.find_image(self._ingest_tag)
-        return tagged is not None and new is not None and tagged["Id"] == new["Id"]
+        return tagged is not None and tagged["Id"] in (self._part.release.digest, new["Id"] if new else None)
 
     def _rename(self, container: str, name: str) -> None:
         if self._docker.inspect_container(container)["Name"] != f"/{name}":
@@ -329,5 +390,7 @@ class ContainerSteps:
         grace_s = self._tools.stop_timeout_s
         if grace_s is None:
             grace_s = DEFAULT_GRACE_S if own is None else int(own)
+        if grace_s < 0:
+            grace_s = ENDLESS_GRACE_S  # "wait for ever" is more than we can
         self._tools.host.beat(grace_s)
         self._docker.stop(container["Id"], grace_s=grace_s)

@@ -77,6 +77,7 @@ def drive(
     steps: tuple[Step, ...],
     save: Save,
     on_failure: Callable[[Failure], None] = lambda _failure: None,
+    answers: Callable[[], bool] = lambda: False,
 ) -> Record:
     """Run steps, or their undos after a failure, until nothing is left to do.
 
@@ -84,6 +85,8 @@ def drive(
         record: names every step of `steps`, in their order.
         save: writes a record down, durably.
         on_failure: told once, before the first undo.
+        answers: whether the engine answers after all, when a call to it did not: then one call hangs, and the way
+            back goes around it.
 
     Raises:
         HostUnavailable: the engine does not answer; the record stays as it is written down, for recovery.
@@ -91,50 +94,62 @@ def drive(
     by_name = {step.name: step for step in steps}
     while (action := next_action(record)) is not None:
         if action.direction is Direction.UNDO:
-            record = _undo(record, by_name[action.step], save)
+            record = _undo(record, by_name[action.step], save, answers)
             continue
-        record = _do(record, by_name[action.step], save)
+        record = _do(record, by_name[action.step], save, answers)
         if record.failure is not None:
             on_failure(record.failure)
     return record
 
 
-def _do(record: Record, step: Step, save: Save) -> Record:
+def _do(record: Record, step: Step, save: Save, answers: Callable[[], bool]) -> Record:
     record = _marked(record, step, Status.DOING)
     try:
         save(record)
         step.do()
         if not step.final:
             save(_marked(record, step, Status.DONE))
-    except HostUnavailable:
-        raise
-    except CaissonError as exc:
-        failure = Failure(
-            step=step.name,
-            code=exc.code,
-            message=exc.message,
-            verdict=isinstance(exc, GateFailed),
-            interrupted=isinstance(exc, Stopping),
-        )
-        return record.model_copy(update={"failure": failure})
+    except HostUnavailable as exc:
+        if not answers():
+            raise
+        return record.model_copy(update={"failure": _failure(step, exc)})
+    except Exception as exc:  # also a mistake of ours: what was begun has to be undone
+        return record.model_copy(update={"failure": _failure(step, exc)})
     record = _marked(record, step, Status.DONE)
     if step.final:  # it is committed: a database that cannot be written is no reason to go back
         _save_if_possible(record, save)
     return record
 
 
-def _undo(record: Record, step: Step, save: Save) -> Record:
+def _undo(record: Record, step: Step, save: Save, answers: Callable[[], bool]) -> Record:
     record = _marked(record, step, Status.UNDOING)
     _save_if_possible(record, save)
     try:
         step.undo()
         record = _marked(record, step, Status.UNDONE)
-    except HostUnavailable:
-        raise
+    except HostUnavailable as exc:
+        if not answers():
+            raise
+        record = _stuck(record, step, exc)
     except Exception as exc:  # whatever it was, the undos before this one still have to run
         record = _stuck(record, step, exc)
     _save_if_possible(record, save)
     return record
+
+
+def _failure(step: Step, exc: Exception) -> Failure:
+    if not isinstance(exc, CaissonError):
+        _log.exception("step %s", step.name)
+        return Failure(
+            step=step.name, code="update.step_failed", message=f"{type(exc).__name__} in {step.name}"
+        )
+    return Failure(
+        step=step.name,
+        code=exc.code,
+        message=exc.message,
+        verdict=isinstance(exc, GateFailed),
+        interrupted=isinstance(exc, (Stopping, HostUnavailable)),
+    )
 
 
 def _save_if_possible(record: Record, save: Save) -> None:
@@ -144,10 +159,7 @@ def _save_if_possible(record: Record, save: Save) -> None:
 
 
 def _stuck(record: Record, step: Step, exc: Exception) -> Record:
-    code = exc.code if isinstance(exc, CaissonError) else "update.step_stuck"
-    if not isinstance(exc, CaissonError):
-        _log.exception("undo of %s", step.name)
-    stuck = Failure(step=step.name, code=code, message=str(exc))
+    stuck = _failure(step, exc)
     return _marked(record, step, Status.STUCK).model_copy(update={"stuck": (*record.stuck, stuck)})
 
 

@@ -59,6 +59,10 @@ NOT_FOR_THIS_DEVICE = frozenset(
 """On a medium with packages for many devices these are no faults."""
 
 
+WAIT_FOR_THE_HOST = frozenset({"host.disk_full", "host.io_error"})
+"""Nothing is wrong with the package: it stays where it is until there is room."""
+
+
 def check_trust(*, signed: bool, allow_unsigned: bool, has_signers: bool) -> None:
     """Whether an unsigned package may come in.
 

@@ -40,7 +40,8 @@ def _rebuild_one(device: Device, service: Service, container: Inspect) -> str:
     if release is None or service.docker is None:
         return ""
     name = service.docker.container_name
-    old = device.docker.find_container(_label(container, "replaces"))
+    replaced = _label(container, "replaces")
+    old = device.docker.find_container(replaced) if replaced else None
     if old is not None:
         record = _record(device, name, container, old, release)
         if all(known.update_id != record.update_id for known in device.journal.unfinished()):
@@ -78,7 +79,6 @@ def _before(device: Device, new: Inspect, old: Inspect, release: Release) -> Bef
         was_running=was_running,
         was_well=was_running,
         reference_image=ImageId(tagged["Id"]) if tagged and tagged["Id"] != new["Image"] else None,
-        release_image_present=False,
         installed=_installed(old, old_release) if old_release else None,
     )
 

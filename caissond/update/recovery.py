@@ -67,13 +67,21 @@ def _remove_parked(device: Device) -> None:
             service_name, marker, update = name.lstrip("/").rpartition(PARKED_MARK)
             verdict = device.history.find(update) if marker and len(update) == 8 else None
             current = device.docker.find_container(service_name) if verdict else None
-            if verdict and current and verdict.outcome is Outcome.SUCCEEDED and _is_settled(current):
+            if (
+                verdict
+                and current
+                and verdict.outcome is Outcome.SUCCEEDED
+                and _is_committed(device, current)
+            ):
                 device.docker.remove(short["Id"], with_new_volumes=False)
 
 
-def _is_settled(current: Inspect) -> bool:
+def _is_committed(device: Device, current: Inspect) -> bool:
+    """Whether this is the release that the last commit brought, and it runs, if its service did."""
     labels = current["Config"].get("Labels") or {}
-    return bool(current["State"]["Running"]) or labels.get("io.caisson.running") == "no"
+    known = device.releases.installed(str(labels.get("io.caisson.service", "")))
+    ours = known is not None and known.update_id == labels.get("io.caisson.update")
+    return ours and (bool(current["State"]["Running"]) or labels.get("io.caisson.running") == "no")
 
 
 def _remove_tags(device: Device, installed: tuple[Installed, ...]) -> None:

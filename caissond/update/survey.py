@@ -48,7 +48,6 @@ def survey(
         was_running=bool(state["Running"]),
         was_well=_is_well(state),
         reference_image=ImageId(tagged["Id"]) if tagged else None,
-        release_image_present=docker.find_image(release.digest) is not None,
         host_name=str(docker.describe().get("Name", "")),
         installed=installed,
     )

@@ -32,6 +32,7 @@ from caissond.update.device import ByteProgress, Device
 from caissond.update.handled import Handled, has_signers
 from caissond.update.policy import (
     NOT_FOR_THIS_DEVICE,
+    WAIT_FOR_THE_HOST,
     Act,
     Decision,
     check_runtime,
@@ -40,7 +41,7 @@ from caissond.update.policy import (
     plan_release,
 )
 from caissond.update.survey import check_health_check, check_reference, check_space, survey
-from caissond.update.verdicts import verdict_without_update
+from caissond.update.verdicts import is_about_package, verdict_without_update
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +222,14 @@ class Updater:
         )  # fmt: skip
         if decision.code == "release.already_installed" and installed is not None:
             container = self._device.docker.find_container(name)
-            if container is not None and container["Image"] != installed.image_id:
-                return  # somebody replaced the container by hand since: put the release back
+            if container is None or container["Image"] != installed.image_id:
+                return  # somebody removed or replaced the container by hand since
+        if decision.code == "release.too_many_attempts":
+            releases.clear_attempts(release)  # whoever brings it once more means it
         _raise_unless_apply(decision)
 
     def _remember(self, turn: _Turn, verdict: Verdict) -> None:
-        if turn.request.origin is Origin.MEDIA and not verdict.retry:
+        if turn.request.origin is Origin.MEDIA and is_about_package(verdict):
             self._handled.remember(turn.request.path, turn.sha256, verdict.outcome)
 
     def _is_running(self, turn: _Turn) -> bool:
@@ -279,6 +282,8 @@ def _outcome_of(error: CaissonError, origin: Origin) -> tuple[Outcome, CaissonEr
         done = error.code == "release.already_installed"
         return (Outcome.NOTHING_TO_DO if done else Outcome.SKIPPED), error
     if isinstance(error, Truncated) and origin is not Origin.COMMAND:
+        return Outcome.POSTPONED, error
+    if error.code in WAIT_FOR_THE_HOST and origin is not Origin.COMMAND:
         return Outcome.POSTPONED, error
     if isinstance(error, Refusal):
         if origin is Origin.MEDIA and error.code in NOT_FOR_THIS_DEVICE:

@@ -23,6 +23,24 @@ def outcome_of(record: Record) -> Outcome:
     return Outcome.ROLLED_BACK if stopped_old else Outcome.FAILED
 
 
+def is_unsettled(record: Record) -> bool:
+    """Whether an undo was stuck. An old release that runs again but is not well (its gate said no) is settled: there
+    is nothing left to undo.
+    """
+    return any(not stuck.verdict for stuck in record.stuck)
+
+
+_ABOUT_PACKAGES = ("archive.", "manifest.", "image.", "package.", "trust.", "release.", "gate.")
+_DONE = frozenset({Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO, Outcome.SKIPPED})
+
+
+def is_about_package(verdict: Verdict) -> bool:
+    """Whether the same package would get the same verdict again; one for the host's sake may end otherwise once the
+    host is mended.
+    """
+    return not verdict.retry and (verdict.outcome in _DONE or verdict.code.startswith(_ABOUT_PACKAGES))
+
+
 def verdict_on(record: Record, *, finished_at: datetime) -> Verdict:
     """The verdict on an update that is finished."""
     outcome = outcome_of(record)
@@ -37,6 +55,7 @@ def verdict_on(record: Record, *, finished_at: datetime) -> Verdict:
         message=failure.message if failure else "",
         hint=hint_for(failure.code) if failure else "",
         retry=record.failure is not None and record.failure.interrupted,
+        unsettled=is_unsettled(record),
         parts=tuple(_part(part, outcome) for part in record.parts),
         started_at=record.started_at,
         finished_at=finished_at,

@@ -94,6 +94,7 @@ class Worker:
                 again = max((again, self._handle_all(found)), key=_urgency)
         except LockBusy as exc:
             return self._wait_for_lock(exc)
+        self._busy_told = False
         self._tell_media_done(found)
         return again
 
@@ -148,6 +149,7 @@ class Worker:
         for file, newest in _in_order(found):
             if self._device.stop.is_set():
                 break
+            self._device.beat(0)
             if self._handle(updater, Request(file.path, file.place.origin, newest_here=newest)):
                 self._put_away(file)
             else:
@@ -166,7 +168,9 @@ class Worker:
         ) as exc:  # a mistake of ours with this package: what it began is undone, the others go on
             traceback.print_exc()
             name = request.path.name
-            self._device.bus.tell("daemon.failed", f"{name}: caissond made a mistake: {exc!r}", package=name)
+            self._device.bus.tell(
+                "daemon.failed", f"{name}: caissond made a mistake: {type(exc).__name__}", package=name
+            )
             settle(self._device)
             return False
 
@@ -185,7 +189,10 @@ class Worker:
             self._device.bus.tell("inbox.stuck", text, package=file.path.name)
 
     def _tell_media_done(self, found: Iterable[Found]) -> None:
-        for path in {file.place.path for file in found if file.place.origin is Origin.MEDIA}:
+        """Nothing more will be read from it, unless a package on it has to wait."""
+        waiting = {file.place.path for file in found if not self._patience.is_over(file)}
+        media = {file.place.path for file in found if file.place.origin is Origin.MEDIA}
+        for path in media - waiting:
             self._device.bus.tell("media.done", f"{path.name}: may be removed")
 
 

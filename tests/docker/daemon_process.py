@@ -1,7 +1,7 @@
 """A real caissond in a process of its own: started, killed, asked, with a seam at its journal.
 
-Run as a program (`python -m tests.docker.daemon_process ROOT N`) it is caissond that kills itself at its Nth durable
-write, which is what a power cut leaves of it.
+Run as a program (`python -m tests.docker.daemon_process ROOT N SIGNAL`) it is caissond that sends itself a signal at
+its Nth durable write: SIGKILL is what a power cut leaves of it.
 """
 
 import os
@@ -20,12 +20,13 @@ from caissond.store.journal import Journal
 from caissond.update.device import Device
 
 
-class KillingJournal(Journal):
-    """Kills this process right after its Nth durable write."""
+class SignallingJournal(Journal):
+    """Sends this process a signal right after its Nth durable write."""
 
-    def __init__(self, device: Device, deadly: int) -> None:
+    def __init__(self, device: Device, write: int, number: int) -> None:
         super().__init__(device.database)
-        self._left = deadly
+        self._left = write
+        self._number = number
 
     def begin(self, record: Record) -> None:
         super().begin(record)
@@ -38,19 +39,22 @@ class KillingJournal(Journal):
     def _count(self) -> None:
         self._left -= 1
         if self._left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._number)
 
 
 class DaemonProcess:
     """One caissond on a root."""
 
-    def __init__(self, root: Path, host: str, *, kill_at: int | None = None, **environment: str) -> None:
-        seam = ["-m", "tests.docker.daemon_process", str(root), str(kill_at or 0)]
+    def __init__(
+        self, root: Path, host: str, *, kill_at: int = 0, stop_at: int = 0, **environment: str
+    ) -> None:
+        number = signal.SIGKILL if kill_at else signal.SIGTERM
+        seam = ["-m", "tests.docker.daemon_process", str(root), str(kill_at or stop_at), str(number.value)]
         plain = ["-c", "from caissond.daemon import main; main()", "--root", str(root)]
         self._log = root.parent / f"caissond-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *(seam if kill_at else plain)],
+                [sys.executable, *(seam if kill_at or stop_at else plain)],
                 env={**os.environ, "DOCKER_HOST": host, **environment},
                 stderr=log,
             )
@@ -87,9 +91,14 @@ class DaemonProcess:
 
 @contextmanager
 def caissond(
-    root: Path, host: str, *, kill_at: int | None = None, **environment: str
+    root: Path, host: str, *, kill_at: int = 0, stop_at: int = 0, **environment: str
 ) -> Iterator[DaemonProcess]:
-    process = DaemonProcess(root, host, kill_at=kill_at, **environment)
+    """
+    Args:
+        kill_at: it kills itself after this many durable writes of the running update.
+        stop_at: the same with SIGTERM.
+    """
+    process = DaemonProcess(root, host, kill_at=kill_at, stop_at=stop_at, **environment)
     try:
         yield process
     finally:
@@ -98,12 +107,13 @@ def caissond(
             process.process.wait(30)
 
 
-def _use_killing_journal(deadly: int) -> Callable[[Device], None]:
+def _use_journal(write: int, number: int) -> Callable[[Device], None]:
     def adjust(device: Device) -> None:
-        device.journal = KillingJournal(device, deadly)
+        device.journal = SignallingJournal(device, write, number)
 
     return adjust
 
 
 if __name__ == "__main__":
-    sys.exit(daemon.run(Paths.below(Path(sys.argv[1])), adjust=_use_killing_journal(int(sys.argv[2]))))
+    root, write, number = sys.argv[1:]
+    sys.exit(daemon.run(Paths.below(Path(root)), adjust=_use_journal(int(write), int(number))))

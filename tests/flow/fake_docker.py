@@ -1,0 +1,270 @@
+"""A Docker engine in memory. It keeps containers, images and tags, and refuses what the real one refuses.
+
+Its answers have the shape of the Engine API's, as far as Caisson reads them. What it does at a boot was measured on
+20.10 (docs/architecture.md). Every call can be made to fail: see `faults`.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+from caissond.errors import Conflict, DockerError, HostUnavailable, NotFound
+from caissond.host.docker import Docker, Inspect
+from caissond.model.ids import ContainerId, ImageId
+
+Interfere = Callable[[int, str], None]
+CRASHES = "crashes"
+"""The command of an image whose containers end at once with code 3."""
+
+
+def leave_alone(_number: int, _what: str) -> None:
+    """No fault."""
+
+
+class FakeDocker(Docker):
+    """One engine."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, Inspect] = {}
+        self.images: dict[str, Inspect] = {}
+        self.tagged: dict[str, str] = {}
+        self.calls: list[str] = []
+        self.is_down = False
+        self.before: Interfere = leave_alone
+        """Called with each call's number, from 1, and its name, before it takes effect."""
+        self.after: Interfere = leave_alone
+        """The same once it has taken effect, before its answer is given."""
+
+    # what a test does to it
+
+    def run(self, name: str, image: str, *, policy: str) -> str:
+        """A running container, as an admin would have made it. Not counted as a call."""
+        config = {"Image": image, "HostConfig": {"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}}}
+        container = self._create(name, config)
+        self._start(self.containers[container])
+        return container
+
+    def add_image(self, reference: str, *, cmd: str = "serves") -> str:
+        """An image that is there already."""
+        document = {"config": {"Cmd": [cmd], "Env": [f"REFERENCE={reference}"]}, "rootfs": {"diff_ids": []}}
+        image = self._keep_image(json.dumps(document).encode())
+        self.tagged[reference] = image
+        return image
+
+    def power_cut(self) -> None:
+        """Everything stops; then Docker boots and revives what its restart policy says."""
+        was_running = {id for id, container in self.containers.items() if container["State"]["Running"]}
+        for container in self.containers.values():
+            _stopped(container, exit_code=255)
+        self._revive(was_running)
+
+    def restart_with_live_restore(self) -> None:
+        """dockerd alone ends and starts again: containers live on, and a parked `always` is revived beside them."""
+        self._revive(set())
+
+    def _revive(self, was_running: set[str]) -> None:
+        for id, container in self.containers.items():
+            policy = container["HostConfig"]["RestartPolicy"]["Name"]
+            revived = {
+                "always": True,
+                "unless-stopped": not container["_stopped_by_hand"],
+                "on-failure": id in was_running,
+            }.get(policy, False)
+            if revived and container["_was_started"] and not container["State"]["Running"]:
+                self._start(container)
+
+    def prune(self) -> None:
+        """`docker system prune -f`: stopped containers and untagged, unused images."""
+        for id in [id for id, container in self.containers.items() if not container["State"]["Running"]]:
+            del self.containers[id]
+        used = {container["Image"] for container in self.containers.values()} | set(self.tagged.values())
+        self.images = {id: image for id, image in self.images.items() if id in used}
+
+    def named(self) -> dict[str, Inspect]:
+        """All containers by name."""
+        return {container["Name"].lstrip("/"): container for container in self.containers.values()}
+
+    @contextmanager
+    def _call(self, what: str, *details: str) -> Iterator[None]:  # type: ignore[override]
+        if self.is_down:
+            raise HostUnavailable(f"cannot {what}: Docker does not answer", code="docker.unavailable")
+        self.calls.append(" ".join((what, *details)))
+        number = len(self.calls)
+        self.before(number, self.calls[-1])
+        try:
+            yield
+        finally:
+            self.after(number, self.calls[number - 1])
+
+    # what Caisson calls
+
+    def ping(self) -> None:
+        with self._call("ping"):
+            pass
+
+    def describe(self) -> Inspect:
+        with self._call("info"):
+            return {"Name": "host", "DockerRootDir": "/nowhere"}
+
+    def inspect_container(self, container: str) -> Inspect:
+        with self._call("inspect", container):
+            return _copy(self._find(container))
+
+    def list_containers(self, *, label: str | None = None) -> list[Inspect]:
+        with self._call("ps", label or ""):
+            return [
+                {"Id": one["Id"], "Names": [one["Name"]], "Image": self._reference_of(one), "HostConfig": {}}
+                for one in self.containers.values()
+                if label is None or label in (f"{key}={value}" for key, value in _labels(one).items())
+            ]
+
+    def create(self, name: str, config: Inspect) -> ContainerId:
+        with self._call("create", name):
+            return ContainerId(self._create(name, config))
+
+    def connect(self, container: ContainerId, network: str, endpoint: Inspect) -> None:  # noqa: ARG002
+        raise NotFound(f"cannot connect {container} to {network}: no such network", code="docker.not_found")
+
+    def start(self, container: str) -> None:
+        with self._call("start", container):
+            found = self._find(container)
+            if found["Image"] not in self.images:
+                raise DockerError(f"cannot start {container}: its image is gone", code="docker.error")
+            if not found["State"]["Running"]:
+                self._start(found)
+
+    def stop(self, container: str, *, grace_s: int) -> None:
+        with self._call("stop", container, str(grace_s)):
+            found = self._find(container)
+            if found["State"]["Running"]:
+                _stopped(found, exit_code=143)
+                found["_stopped_by_hand"] = True
+
+    def remove(self, container: str, *, with_new_volumes: bool) -> None:
+        with self._call("rm", container, str(with_new_volumes)):
+            del self.containers[self._find(container)["Id"]]
+
+    def rename(self, container: str, name: str) -> None:
+        with self._call("rename", container, name):
+            found = self._find(container)
+            self._check_free(name)
+            found["Name"] = f"/{name}"
+
+    def set_restart_policy(self, container: str, policy: Inspect) -> None:
+        with self._call("update", container, str(policy["Name"])):
+            self._find(container)["HostConfig"]["RestartPolicy"] = dict(policy)
+
+    def inspect_image(self, image: str) -> Inspect:
+        with self._call("inspect-image", image):
+            return _copy(self.images[self._find_image(image)])
+
+    def tags(self) -> list[str]:
+        with self._call("images"):
+            return sorted(self.tagged)
+
+    def tag(self, image: ImageId, reference: str) -> None:
+        with self._call("tag", image, reference):
+            self.tagged[reference] = self._find_image(image)
+
+    def untag(self, reference: str) -> None:
+        with self._call("untag", reference):
+            image = self.tagged.get(reference)
+            if image is None:
+                return
+            others = [tag for tag, tagged in self.tagged.items() if tagged == image and tag != reference]
+            if not others and any(one["Image"] == image for one in self.containers.values()):
+                raise Conflict(f"cannot untag {reference}: a container uses it", code="docker.conflict")
+            del self.tagged[reference]
+            if not others:
+                del self.images[image]
+
+    def load(self, archive: Iterable[bytes], on_progress: Callable[[], None]) -> None:
+        with self._call("load"):
+            with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as tar:
+                files = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
+                content = {name: file.read() for name, file in files.items() if file}
+            on_progress()
+            (manifest,) = json.loads(content["manifest.json"])
+            image = self._keep_image(content[manifest["Config"]])
+            self.tagged.update(dict.fromkeys(manifest["RepoTags"], image))
+
+    # how it does it
+
+    def _find(self, container: str) -> Inspect:
+        for one in self.containers.values():
+            if container in (one["Id"], one["Name"].lstrip("/")):
+                return one
+        raise NotFound(f"cannot find container {container}", code="docker.not_found")
+
+    def _find_image(self, image: str) -> str:
+        id = self.tagged.get(image, image)
+        if id not in self.images:
+            raise NotFound(f"cannot find image {image}", code="docker.not_found")
+        return id
+
+    def _check_free(self, name: str) -> None:
+        if name in self.named():
+            raise Conflict(f"cannot use the name {name}: it is taken", code="docker.conflict")
+
+    def _keep_image(self, config: bytes) -> str:
+        document = json.loads(config)
+        id = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        self.images[id] = {
+            "Id": id,
+            "Config": document.get("config") or {},
+            "RootFS": {"Layers": document["rootfs"]["diff_ids"]},
+            "Os": document.get("os"),
+            "Architecture": document.get("architecture"),
+        }
+        return id
+
+    def _create(self, name: str, config: Inspect) -> str:
+        self._check_free(name)
+        image = self._find_image(config["Image"])
+        id = hashlib.sha256(f"{name} {len(self.calls)}".encode()).hexdigest()
+        defaults = self.images[image]["Config"]
+        self.containers[id] = {
+            "Id": id,
+            "Name": f"/{name}",
+            "Image": image,
+            "Config": {**_copy(defaults), **{key: config[key] for key in config if key != "HostConfig"}},
+            "HostConfig": _copy(config["HostConfig"]),
+            "NetworkSettings": {"Networks": {"bridge": {}}},
+            "Mounts": [],
+            "RestartCount": 0,
+            "State": {"Status": "created", "Running": False, "ExitCode": 0, "StartedAt": ""},
+            "_was_started": False,
+            "_stopped_by_hand": False,
+        }
+        return id
+
+    def _start(self, container: Inspect) -> None:
+        container["_was_started"], container["_stopped_by_hand"] = True, False
+        container["State"] = {
+            "Status": "running",
+            "Running": True,
+            "ExitCode": 0,
+            "StartedAt": len(self.calls),
+        }
+        if CRASHES in (self.images[container["Image"]]["Config"].get("Cmd") or ()):
+            _stopped(container, exit_code=3)
+
+    def _reference_of(self, container: Inspect) -> str:
+        return next((tag for tag, id in self.tagged.items() if id == container["Image"]), container["Image"])
+
+
+def _stopped(container: Inspect, *, exit_code: int) -> None:
+    if container["State"]["Running"]:
+        container["State"].update(Status="exited", Running=False, ExitCode=exit_code)
+
+
+def _labels(container: Inspect) -> dict[str, str]:
+    return container["Config"].get("Labels") or {}
+
+
+def _copy(inspect: Inspect) -> Inspect:
+    return deepcopy(inspect)

@@ -1,0 +1,174 @@
+"""The catalog is read as the Rust tool reads it, and what is wrong in it is said with file, line and expectation."""
+
+import pytest
+
+from caissond.errors import ConfigError
+from caissond.model.catalog import Catalog, HealthCheck, HealthKind, parse_catalog
+
+RUST_EXAMPLE = """\
+catalog_version = 1
+
+[[services]]
+name = "frontend"
+service_revision = "frontend-v1"
+platform = "linux/amd64"
+runtime_mode = "docker"
+
+[services.docker]
+container_name = "frontend"
+image_reference = "example/frontend:current"
+
+[services.health_check]
+kind = "container_health"
+
+[[services]]
+name = "backend"
+service_revision = "backend-v2"
+platform = "linux/amd64"
+runtime_mode = "compose"
+
+[services.compose]
+project = "caisson-stack"
+file = "/srv/backend/compose.yaml"
+service = "backend"
+
+[services.rollback]
+automatic = true
+"""
+
+
+def parse(text: str) -> Catalog:
+    return parse_catalog(text, source="services.toml")
+
+
+def problem(text: str) -> str:
+    with pytest.raises(ConfigError) as refused:
+        parse(text)
+    assert refused.value.code == "catalog.invalid"
+    return refused.value.message
+
+
+def changed(old: str, new: str) -> str:
+    assert old in RUST_EXAMPLE
+    return RUST_EXAMPLE.replace(old, new, 1)
+
+
+def test_example_of_the_rust_tool_is_read() -> None:
+    frontend, backend = parse(RUST_EXAMPLE).services
+    assert frontend.docker is not None
+    assert frontend.docker.container_name == "frontend"
+    assert frontend.health_check.kind is HealthKind.CONTAINER_HEALTH
+    assert backend.compose is not None
+    assert str(backend.compose.file) == "/srv/backend/compose.yaml"
+    assert backend.rollback.automatic is True
+
+
+def test_defaults_are_those_of_the_rust_tool() -> None:
+    check = parse(changed('kind = "container_health"', "")).services[0].health_check
+    assert (check.kind, check.timeout_secs, check.poll_interval_secs) == (HealthKind.RUNNING, 30, 1)
+    assert check.stable_secs == 10
+
+
+def test_service_is_found_by_its_exact_name() -> None:
+    catalog = parse(RUST_EXAMPLE)
+    assert catalog.find("backend") is catalog.services[1]
+    assert catalog.find("Backend") is None
+
+
+def test_unknown_key_is_reported_with_its_path_and_not_refused() -> None:
+    text = "colour = 1\n" + changed("[services.health_check]", "[services.health_check]\ntimeout_sec = 9\n")
+    assert parse(text).unknown_keys() == ["colour", "services.health_check.timeout_sec"]
+    assert parse(RUST_EXAMPLE).unknown_keys() == []
+
+
+@pytest.mark.parametrize(
+    ("stable", "timeout", "expected"), [(10, 30, 10), (10, 12, 6), (30, 30, 15), (0, 30, 0)]
+)
+def test_stable_time_is_at_most_half_of_the_deadline(stable: float, timeout: int, expected: float) -> None:
+    assert HealthCheck(stable_secs=stable, timeout_secs=timeout).stable_s == expected
+
+
+MISTAKES = {
+    "no automatic rollback": (
+        ("automatic = true", "automatic = false"),
+        "cannot use the catalog services.toml, line 28: services[1].rollback.automatic input should be True, "
+        "but it is False",
+    ),
+    "no number": (
+        ('kind = "container_health"', 'timeout_secs = "soon"'),
+        "cannot use the catalog services.toml, line 14: services[0].health_check.timeout_secs input should be a valid "
+        "integer, unable to parse string as an integer, but it is 'soon'",
+    ),
+    "no time at all": (
+        ('kind = "container_health"', "timeout_secs = 0"),
+        "cannot use the catalog services.toml, line 14: services[0].health_check.timeout_secs input should be greater "
+        "than or equal to 1, but it is 0",
+    ),
+    "unknown kind": (
+        ('kind = "container_health"', 'kind = "ping"'),
+        "cannot use the catalog services.toml, line 14: services[0].health_check.kind input should be 'running' or "
+        "'container_health', but it is 'ping'",
+    ),
+    "blank name": (
+        ('name = "backend"', 'name = " "'),
+        "cannot use the catalog services.toml, line 17: services[1].name must not be empty, but it is ' '",
+    ),
+    "missing platform": (
+        ('platform = "linux/amd64"\n', ""),
+        "cannot use the catalog services.toml, line 3: services[0].platform is missing",
+    ),
+    "runtime without its table": (
+        ("[services.compose]", "[services.stack]"),
+        "cannot use the catalog services.toml, line 16: services[1] runtime_mode is 'compose', so [services.compose] "
+        "must be there",
+    ),
+    "both runtimes": (
+        ("[services.rollback]", '[services.docker]\ncontainer_name="b"\nimage_reference="b:1"\n[services.rollback]'),
+        "cannot use the catalog services.toml, line 16: services[1] must not have both [services.docker] and "
+        "[services.compose]",
+    ),
+    "name of our own": (
+        ('container_name = "frontend"', 'container_name = "web-caisson-old-0123abcd"'),
+        "cannot use the catalog services.toml, line 3: services[0] container_name must not look like one of Caisson's "
+        "own temporary names",
+    ),
+    "name no container can have": (
+        ('container_name = "frontend"', 'container_name = "/frontend"'),
+        "cannot use the catalog services.toml, line 3: services[0] container_name must be a container's name: letters, "
+        "digits, and _ . - inside",
+    ),
+    "other version": (
+        ("catalog_version = 1", "catalog_version = 2"),
+        "cannot use the catalog services.toml, line 1: catalog_version input should be 1, but it is 2",
+    ),
+    "same service twice": (
+        ('name = "backend"', 'name = "frontend"'),
+        "cannot use the catalog services.toml:  service name 'frontend' must not stand twice",
+    ),
+    "endless number": (
+        ("catalog_version = 1", f"catalog_version = 0x{'f' * 5000}"),
+        "cannot use the catalog services.toml, line 1: catalog_version unable to parse input string as an integer, "
+        "exceeded maximum size, but it is a number far too large",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_told_with_file_line_and_expectation(mistake: str) -> None:
+    (old, new), expected = MISTAKES[mistake]
+    assert problem(changed(old, new)) == expected
+
+
+def test_two_services_must_not_share_a_container() -> None:
+    first = RUST_EXAMPLE.split("[[services]]")[1]
+    text = f"{RUST_EXAMPLE}\n[[services]]{first.replace('frontend', 'other', 1)}"
+    assert "container_name 'frontend' must not stand twice" in problem(text)
+
+
+def test_broken_toml_is_told_with_its_line() -> None:
+    assert problem("catalog_version = 1\n[[services]\n").startswith("cannot use the catalog services.toml: ")
+    assert "at line 2" in problem("catalog_version = 1\n[[services]\n")
+
+
+def test_empty_file_says_what_is_missing() -> None:
+    assert problem("") == "cannot use the catalog services.toml: catalog_version is missing"
