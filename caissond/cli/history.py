@@ -29,7 +29,7 @@ def list_history(
         verdicts = history.newest(service=service, limit=limit)
     session.show_json([_summary(verdict) for verdict in verdicts])
     rows = [_row(verdict) for verdict in verdicts]
-    columns = ("ID", "FINISHED", "SERVICE", "VERSION", "OUTCOME", "CODE", "PACKAGE")
+    columns = ("ID", "FINISHED (UTC)", "SERVICE", "VERSION", "OUTCOME", "CODE", "PACKAGE")
     session.show_table(columns, rows, empty="No update history matched the current filter.")
 
 

@@ -33,6 +33,7 @@ AllowUnsigned = Annotated[
     bool, typer.Option("--allow-unsigned", help="Let a package without a signature in.")
 ]
 
+_UNGATED = "the package was loaded; the service was stopped before and stays stopped, so it was not tried"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGHUP too: the connection over which somebody types may break."""
 
@@ -255,7 +256,8 @@ def _show_verdict(session: Session, verdict: Verdict) -> None:
     session.say(f"Finished: {verdict.finished_at.isoformat(timespec='seconds')}")
     for line in issue_lines(verdict):
         session.say(line)
-    session.say(f"Summary: {_SUMMARIES[verdict.outcome]}")
+    ungated = any(part.ungated for part in verdict.parts)
+    session.say(f"Summary: {_UNGATED if ungated else _SUMMARIES[verdict.outcome]}")
 
 
 def _as_json(path: Path, found: Examination) -> dict[str, object]:

@@ -55,21 +55,24 @@ class Event:
 
 _NEW_COPY = "copy the package again, or ask its maker for a new one"
 _MAKER = "ask the maker of the package for a corrected one"
+_PACK = (
+    "pack it with: tar -cf NAME.edgepkg manifest.toml image.tar; if it was not packed by hand, do not use it"
+)
 _MAYBE_TAMPERED = "do not use this package; ask its maker where it comes from"
 
 _E, _W, _N, _I = Severity.ERROR, Severity.WARNING, Severity.NOTICE, Severity.INFO
 
 _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     # 1xx: the archive
-    ("archive.read_failed", 101, _E, "The file is not a package.", _NEW_COPY),
+    ("archive.read_failed", 101, _E, "The file is not a package.", "copy the package again; it must be a plain tar, not compressed"),
     ("archive.entry_read_failed", 102, _E, "The package is damaged inside.", _NEW_COPY),
     ("archive.truncated", 103, _W, "The package ends too early.", "let the copy finish, or copy it again"),
     ("archive.trailing_data", 104, _E, "Something stands behind the end of the package.", _MAYBE_TAMPERED),
     ("archive.too_many_entries", 105, _E, "The package has far too many entries.", _MAKER),
     ("archive.invalid_entry_size", 106, _E, "An entry of the package has an impossible size.", _MAKER),
     ("archive.empty_entry_path", 107, _E, "An entry of the package has no name.", _MAKER),
-    ("archive.invalid_entry_path", 108, _E, "An entry of the package has a forbidden name.", _MAYBE_TAMPERED),
-    ("archive.nested_entry", 109, _E, "An entry of the package is not at its root.", _MAKER),
+    ("archive.invalid_entry_path", 108, _E, "An entry of the package has a forbidden name.", _PACK),
+    ("archive.nested_entry", 109, _E, "An entry of the package is not at its root.", _PACK),
     ("archive.duplicate_entry", 110, _E, "The package holds the same entry twice.", _MAYBE_TAMPERED),
     ("archive.unsafe_entry_type", 111, _E, "The package holds a link, device or other special entry.", _MAYBE_TAMPERED),
     ("archive.missing_manifest", 112, _E, "The package has no manifest.toml.", _MAKER),
@@ -120,8 +123,8 @@ _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     ("image.platform_mismatch", 316, _E, "The image is for another kind of machine than its manifest says.", _MAKER),
     ("image.no_healthcheck", 317, _E, "The image has no health check, but the catalog asks for one.", "add a HEALTHCHECK to the image, or use kind = \"running\""),
     # 4xx: trust
-    ("trust.unsigned", 401, _E, "The package is not signed.", "ask for a signed package, or set [trust] allow_unsigned = true"),
-    ("trust.no_signers", 402, _E, "This device has not been told whom to trust.", "put the signers' keys into allowed_signers, or set [trust] allow_unsigned = true"),
+    ("trust.unsigned", 401, _E, "The package is not signed.", "set [trust] allow_unsigned = true: this version reads packages without signatures only"),
+    ("trust.no_signers", 402, _E, "This device has not been told whom to trust.", "set [trust] allow_unsigned = true: this version reads packages without signatures only"),
     # 5xx: Docker and the services
     ("docker.unavailable", 501, _E, "Docker does not answer.", "start Docker: systemctl start docker; updates go on by themselves"),
     ("docker.error", 502, _E, "Docker refused a request.", "read journalctl -u docker"),
@@ -146,10 +149,10 @@ _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     ("release.quarantined", 601, _E, "This release failed here before and is not tried again.", "ask for a newer release"),
     ("release.too_many_attempts", 602, _E, "This release was cut off or failed too often.", "ask for a newer release, and read the log of the attempts"),
     ("release.already_installed", 603, _I, "The service runs this release already.", ""),
-    ("gate.exited", 611, _E, "The new release stopped by itself.", "read the release's own log; ask its maker"),
-    ("gate.restarting", 612, _E, "The new release keeps restarting.", "read the release's own log; ask its maker"),
+    ("gate.exited", 611, _E, "The new release stopped by itself.", "ask its maker: the release was removed again, with its log"),
+    ("gate.restarting", 612, _E, "The new release keeps restarting.", "ask its maker: the release was removed again, with its log"),
     ("gate.out_of_memory", 613, _E, "The new release ran out of memory.", "raise its limit, or ask its maker"),
-    ("gate.unhealthy", 614, _E, "The new release says that it is not healthy.", "read the release's own log; ask its maker"),
+    ("gate.unhealthy", 614, _E, "The new release says that it is not healthy.", "ask its maker: the release was removed again, with its log"),
     ("gate.timed_out", 615, _E, "The new release did not become healthy in time.", "raise timeout_secs, or ask its maker"),
     ("gate.no_healthcheck", 616, _E, "The container has no health check, but the catalog asks for one.", "add a HEALTHCHECK to the image, or use kind = \"running\""),
     ("update.interrupted", 621, _W, "The update was cut off and is undone; it is tried again.", ""),
@@ -159,7 +162,7 @@ _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     ("update.checking", 625, _I, "The new release runs and is watched.", ""),
     ("update.committed", 626, _N, "The service runs the new release.", ""),
     ("update.rolling_back", 627, _W, "The update failed; the old release is brought back.", ""),
-    ("update.rolled_back", 628, _E, "The service runs its old release again.", "read why above; nothing needs to be done at the device"),
+    ("update.rolled_back", 628, _E, "The service runs its old release again.", "nothing needs to be done at the device"),
     ("update.rollback_failed", 629, _E, "The old release could not be brought back as it was.", "an engineer must look: caisson history show, docker ps -a"),
     ("update.step_stuck", 630, _E, "One part of the way back did not work; the rest goes on.", "an engineer must look: docker ps -a"),
     ("update.step_failed", 631, _E, "A step of the update failed.", ""),
@@ -174,7 +177,7 @@ _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     ("catalog.unknown_key", 704, _W, "The catalog has a key that nobody reads.", "check its spelling"),
     ("settings.reloaded", 705, _N, "Settings and catalog were read again.", ""),
     ("settings.unreadable", 706, _E, "The settings or the catalog cannot be read.", "check the file and who may read it"),
-    ("store.failed", 711, _E, "The state database cannot be used.", "check the disk and who may write to the state folder"),
+    ("store.failed", 711, _E, "The state database cannot be used.", "run it as root; else check the disk and who may write to the state folder"),
     ("store.full", 712, _E, "There is no space left for the state database.", "free space on the device"),
     ("store.corrupt", 713, _E, "The state database was damaged; it was moved aside and made anew from Docker's labels.", "keep the file moved aside for its maker; check the disk"),
     ("store.rebuilt", 714, _W, "State was made anew from Docker's labels.", "check caisson service list"),

@@ -46,7 +46,8 @@ def _tell(device: Device, verdict: Verdict) -> None:
 def _sentence(verdict: Verdict) -> tuple[str, str]:
     name = verdict.package
     if verdict.outcome is Outcome.POSTPONED:
-        return "update.postponed", f"{name}: has to wait: {verdict.message}"
+        hint = f"; {verdict.hint}" if verdict.hint else ""
+        return "update.postponed", f"{name}: has to wait: {verdict.message}{hint}"
     if verdict.outcome is Outcome.REFUSED:
         return verdict.code, f"{name}: refused: {verdict.message}"
     if verdict.outcome in (Outcome.SKIPPED, Outcome.NOTHING_TO_DO):
@@ -55,5 +56,10 @@ def _sentence(verdict: Verdict) -> tuple[str, str]:
     why = f": {verdict.message}" if verdict.message else ""
     if verdict.retry and verdict.outcome is not Outcome.ROLLBACK_FAILED:
         return "update.interrupted", f"{what}: the update was cut off and is undone"
+    if verdict.outcome is Outcome.SUCCEEDED and any(part.ungated for part in verdict.parts):
+        return (
+            "update.committed",
+            f"{what}: the service has the new release; it was stopped and stays stopped",
+        )
     code, words = _TOLD[verdict.outcome]
     return code, f"{what}: {words}{why}"

@@ -126,7 +126,7 @@ def _against_installed(
         return Decision(Act.REFUSE, "package.version_reused", reason)
     if new >= old or allow_downgrade:
         return None
-    if newest_here is not None and Version.parse(newest_here) > new:
+    if newest_here == installed.release.version:
         return Decision(Act.SKIP, "package.superseded", f"{newest_here} was there too")
     reason = f"cannot go back from {installed.release.version} to {release.version}"
     return Decision(Act.REFUSE, "package.downgrade", reason)

@@ -1,8 +1,6 @@
 """One package from candidate to verdict: the story of Caisson, readable from top to bottom."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -77,6 +75,15 @@ class _Turn:
         return printable(self.request.path.name, limit=200)
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A package that was found right, and of which there is a private copy."""
+
+    package: Package
+    service: Service
+    release: Release
+
+
 class Updater:
     """Handles packages, one at a time. The caller holds the lock and has settled."""
 
@@ -106,21 +113,39 @@ class Updater:
         return verdict
 
     def _process(self, turn: _Turn) -> Verdict:
-        device, request = self._device, turn.request
+        device = self._device
         device.bus.tell("package.received", f"{turn.name}: looking at it", package=turn.name)
         device.audit(turn.update_id, AuditKind.VALIDATION_STARTED, f"started validating {turn.name!r}")
-        with open_regular(request.path) as source:
+        private = device.paths.work / turn.update_id
+        try:
+            taken = self._take_in(turn, private)
+            with private.open("rb", buffering=0) as copy:  # the source may go away from here on
+                staged = StagedImage(copy, self._check_copy(copy, taken))
+                return self._update(turn, taken, staged)
+        finally:
+            private.unlink(missing_ok=True)
+
+    def _take_in(self, turn: _Turn, private: Path) -> _Taken:
+        """Decide all that headers and manifest decide, then make the private copy. What is refused or done already
+        costs none.
+        """
+        with open_regular(turn.request.path) as source:
             package = read_package(source)
             turn.manifest = package.manifest
-            service = self._check_wanted(package.manifest, request)
+            service = self._check_wanted(package.manifest, turn.request)
             release = _release(package.manifest, read_image(source, package.image_window))
-            device.docker.ping()
-            self._survey(service, release, turn)  # what is refused or done already costs no copy
-            with self._staged(source, package, release, turn) as staged:
-                check_health_check(service, staged.image, before := self._survey(service, release, turn))
-                return self._update(
-                    turn, Part(container_name=check_runtime(service), release=release, before=before), staged
-                )
+            self._device.docker.ping()
+            self._survey(service, release, turn)
+            turn.sha256 = self._copy(source, package, private)
+        return _Taken(package, service, release)
+
+    def _copy(self, source: BinaryIO, package: Package, private: Path) -> str:
+        work = private.parent
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        images = self._device.docker_root() or work
+        check_space(((work, package.size_bytes), (images, 2 * package.image_window.size_bytes)))
+        window = whole_window(source)
+        return copy_private(source, window, private, progress=self._progress("copying", window.size_bytes))
 
     def _check_wanted(self, manifest: Manifest, request: Request) -> Service:
         """Everything that the manifest alone decides."""
@@ -151,39 +176,12 @@ class Updater:
         allowed = allow_unsigned or self._device.settings.trust.allow_unsigned
         check_trust(signed=False, allow_unsigned=allowed, has_signers=has_signers(self._device))
 
-    @contextmanager
-    def _staged(
-        self, source: BinaryIO, package: Package, release: Release, turn: _Turn
-    ) -> Iterator[StagedImage]:
-        """The package as a private copy that was checked from end to end. What was checked is what is used."""
-        device = self._device
-        work = device.paths.work
-        work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_space(
-            ((work, package.size_bytes), (device.docker_root() or work, 2 * package.image_window.size_bytes))
-        )
-        private = work / turn.update_id
-        try:
-            window = whole_window(source)
-            turn.sha256 = copy_private(
-                source, window, private, progress=self._progress("copying", window.size_bytes)
-            )
-            with private.open("rb", buffering=0) as copy:
-                image = self._check_copy(copy, package, release)
-                text = f"accepted package for {release.service} {release.version}"
-                device.audit(turn.update_id, AuditKind.VALIDATION_ACCEPTED, text)
-                device.bus.tell(
-                    "package.accepted", f"{turn.name}: right for {release.service}", package=turn.name
-                )
-                yield StagedImage(copy, image)
-        finally:
-            private.unlink(missing_ok=True)
-
-    def _check_copy(self, copy: BinaryIO, package: Package, release: Release) -> Image:
+    def _check_copy(self, copy: BinaryIO, taken: _Taken) -> Image:
+        """Check the copy from end to end. What was checked is what is used."""
         copied = read_package(copy)
         progress = self._progress("checking", copied.image_window.size_bytes)
         image = check_image(copy, copied, limit_bytes=self._room(), progress=progress)
-        if copied != package or image.config_digest != release.digest:
+        if copied != taken.package or image.config_digest != taken.release.digest:
             raise SourceGone("cannot use the package: it changed while it was read", code="package.changed")
         return image
 
@@ -203,13 +201,20 @@ class Updater:
         check_reference(device.docker, release, name, device.catalog, device.releases.all_installed())
         return before
 
-    def _update(self, turn: _Turn, part: Part, staged: StagedImage) -> Verdict:
-        self._device.check_stop()
+    def _update(self, turn: _Turn, taken: _Taken, staged: StagedImage) -> Verdict:
+        device, release = self._device, taken.release
+        before = self._survey(taken.service, release, turn)  # once more: copying took its time
+        check_health_check(taken.service, staged.image, before)
+        text = f"accepted package for {release.service} {release.version}"
+        device.audit(turn.update_id, AuditKind.VALIDATION_ACCEPTED, text)
+        device.bus.tell("package.accepted", f"{turn.name}: right for {release.service}", package=turn.name)
+        device.check_stop()
+        part = Part(container_name=check_runtime(taken.service), release=release, before=before)
         record = Record(
             update_id=turn.update_id, parts=(part,), statuses={}, package=turn.name, package_sha256=turn.sha256,
             source=turn.request.origin.value, started_at=turn.started_at,
         )  # fmt: skip
-        return Run(self._device, record, {part.release.service: staged}).begin()
+        return Run(device, record, {release.service: staged}).begin()
 
     def _decide(self, release: Release, name: str, turn: _Turn) -> None:
         releases, request = self._device.releases, turn.request

@@ -1,11 +1,14 @@
 """What people do by hand in the middle of an update, or between two: the service is never lost."""
 
+import io
+import tarfile
+
 import docker.errors
 import pytest
 
 from caissond.model.records import Outcome
 from fixtures.images import SICK, load_image
-from tests.docker.rig import Rig
+from tests.docker.rig import CRASHES, Rig
 
 
 def test_old_container_pruned_during_the_gate_is_made_again(rig: Rig) -> None:
@@ -101,3 +104,33 @@ def test_missing_container_is_refused(rig: Rig) -> None:
     assert rig.update(rig.package("1.1.0")).code == "service.missing"
     with pytest.raises(docker.errors.NotFound):
         rig.container()
+
+
+def test_name_that_begins_somebody_elses_id_is_no_match(rig: Rig) -> None:
+    stranger = rig.run_old()
+    rig.paths.services.write_text(
+        rig.paths.services.read_text().replace(f'"{rig.name}"', f'"{stranger.id[:6]}"')  # type: ignore[index]
+    )
+    package = rig.package("1.1.0", service=str(stranger.id)[:6])
+    assert rig.update(package).code == "service.missing"
+    assert rig.container().id == stranger.id
+
+
+def test_old_release_that_is_not_well_itself_does_not_hold_up_the_next_one(rig: Rig) -> None:
+    old = rig.run_old(
+        healthcheck={"test": ["CMD", "test", "!", "-e", "/broken"], "interval": 10**9, "retries": 1}
+    )
+    rig.when("update.checking", lambda: _break(rig, str(old.id)))
+    verdict = rig.update(rig.package("2.0.0", rig.image("2.0.0", cmd=CRASHES)))
+    assert (verdict.outcome, verdict.unsettled) == (Outcome.ROLLBACK_FAILED, False)
+    assert (rig.containers(), rig.container().status) == ([rig.name], "running")
+    rig.container().exec_run(["rm", "/broken"])
+    assert rig.update(rig.package("2.1.0")).outcome is Outcome.SUCCEEDED
+
+
+def _break(rig: Rig, container: str) -> None:
+    """Make the stopped old container unhealthy from its next start on."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("broken"))
+    rig.client.api.put_archive(container, "/", archive.getvalue())
