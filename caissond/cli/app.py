@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(hoist(arguments), prog_name="caisson", standalone_mode=False) or 0)
     except TyperException as exc:
-        typer.echo(f"error: {printable(exc.format_message())}\nhint:  see caisson --help", err=True)
+        Session(Paths.below()).complain(CaissonError(printable(exc.format_message()), code="usage.wrong"))
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("Cancelled.", err=True)

@@ -206,7 +206,6 @@ _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     ("receipt.failed", 906, _W, "A receipt could not be written.", "check free space in the state folder"),
     ("package.received", 911, _N, "A package came in.", ""),
     ("package.accepted", 912, _I, "The package is right for this device.", ""),
-    ("package.cancelled", 913, _I, "The update was cancelled at the prompt.", ""),
     ("usage.wrong", 964, _E, "The command was not understood.", "see caisson --help"),
 )  # fmt: skip
 

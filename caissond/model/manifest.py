@@ -111,13 +111,22 @@ def _decode(content: bytes) -> str:
 
 def _parse_document(text: str) -> _Document:
     try:
-        return _Document.model_validate(parse_toml(text))
+        document = parse_toml(text)
+        _check_single(document)
+        return _Document.model_validate(document)
     except ValidationError as exc:
         where, problem = first_problem(exc)
         reason = f"{dotted(where)} {problem}"
     except ValueError as exc:
         reason = str(exc)
     raise Refusal(f"cannot read manifest.toml: {reason}", code="manifest.parse_failed")
+
+
+def _check_single(document: dict[str, object]) -> None:
+    targets = document.get("targets")
+    if isinstance(targets, list) and len(targets) > 1:
+        text = f"cannot use a package with {len(targets)} targets, this build applies one"
+        raise Refusal(text, code="package.bundle_unsupported")
 
 
 def _check_format_version(value: int | str) -> None:

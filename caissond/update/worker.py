@@ -136,6 +136,12 @@ class Worker:
             code = "media.incomplete" if medium else "inbox.incomplete"
             tell(code, f"{file.path.name}: stays incomplete", package=file.path.name)
         problem, too_many = scan.problem if medium else None, scan.truncated_listing
+        if (
+            medium
+            and place.path not in self._told
+            and not (scan.complete or scan.incomplete or scan.pending or problem)
+        ):
+            tell("media.empty", f"{place.path.name}: holds no package")
         before = self._told.get(place.path, (None, False))
         self._told[place.path] = (problem, too_many)
         if problem and problem != before[0]:

@@ -78,6 +78,11 @@ def go_down(world: World) -> None:
     world.docker.ping()
 
 
+def hang(_world: World) -> None:
+    """One call gets no answer, though the engine is well."""
+    raise HostUnavailable("cannot do that: Docker does not answer", code="docker.unavailable")
+
+
 def kill(_world: World) -> None:
     raise Killed
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from caissond.model.events import hint_for
 from caissond.model.records import AuditKind, Outcome
 from caissond.store.database import Database
 from caissond.store.history import History
@@ -83,7 +84,7 @@ def test_unsigned_package_is_refused_by_default_with_what_to_do(caisson: Command
     assert answer.lines[-3:] == [
         "Issues:",
         "- [trust.no_signers] cannot trust any package: no signer is known to this device (E-402)",
-        "  put the signers' keys into allowed_signers, or set [trust] allow_unsigned = true",
+        f"  {hint_for('trust.no_signers')}",
     ]
     caisson.paths.allowed_signers.write_text("# nobody yet\nalice ssh-ed25519 AAAA\n")
     answer = caisson("package", "validate", caisson.package())

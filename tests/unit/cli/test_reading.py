@@ -149,7 +149,15 @@ def test_empty_history_says_so(caisson: Command) -> None:
 def test_every_outcome_is_listed_in_words(caisson: Command, outcome: Outcome) -> None:
     caisson.remember(outcome, code="gate.exited")
     header, row = caisson("history", "list").lines
-    assert header.split() == ["ID", "FINISHED", "SERVICE", "VERSION", "OUTCOME", "CODE", "PACKAGE"]
+    assert re.split(r"  +", header) == [
+        "ID",
+        "FINISHED (UTC)",
+        "SERVICE",
+        "VERSION",
+        "OUTCOME",
+        "CODE",
+        "PACKAGE",
+    ]
     assert re.split(r"  +", row) == [
         "00000000", "2026-03-01 12:00:30", "frontend", "1.0.0", outcome.words, "gate.exited", "frontend-0.edgepkg",
     ]  # fmt: skip

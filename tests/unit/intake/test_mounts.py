@@ -72,7 +72,9 @@ MOUNT = st.builds(
     device=st.from_regex(r"[0-9]{1,3}:[0-9]{1,5}", fullmatch=True).filter(str.isascii),
     root=PATH,
     point=PATH.map(Path),
-    options=st.frozensets(WORD, min_size=1),
+    options=st.frozensets(WORD, min_size=1).map(
+        lambda words: words | {"rw"}
+    ),  # show_mountinfo: never a lone dash
     fs_type=WORD,
     source=st.just("") | WORD,
     super_options=st.frozensets(WORD, min_size=1),

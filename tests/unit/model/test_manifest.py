@@ -229,3 +229,10 @@ def test_arbitrary_values_are_read_or_refused(values: list[str]) -> None:
     with suppress(Refusal):
         manifest = parse(template.format(*quoted))
         assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+def test_package_with_several_targets_is_refused_as_a_bundle() -> None:
+    targets = b'[[targets]]\nservice = "a"\n[[targets]]\nservice = "b"\n'
+    with pytest.raises(Refusal) as refusal:
+        parse_manifest(b"format_version = 2\n" + targets)
+    assert refusal.value.code == "package.bundle_unsupported"

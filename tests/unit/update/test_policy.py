@@ -1,0 +1,192 @@
+"""Which package gets in, and the word for why not."""
+
+from contextlib import nullcontext
+
+import pytest
+
+from caissond.errors import Refusal
+from caissond.model.catalog import Catalog, Service, parse_catalog
+from caissond.model.events import EVENTS
+from caissond.model.manifest import Manifest
+from caissond.model.records import Installed, Release
+from caissond.update.policy import (
+    MAX_ATTEMPTS,
+    NOT_FOR_THIS_DEVICE,
+    Act,
+    check_runtime,
+    check_trust,
+    find_mismatches,
+    plan_release,
+)
+from tests.unit.samples import NOW, installed, release
+
+# which release
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "act", "code"),
+    [
+        (release("1.2.3"), None, Act.APPLY, ""),
+        (release("1.2.4"), installed("1.2.3"), Act.APPLY, ""),
+        (release("1.10.0"), installed("1.9.0"), Act.APPLY, ""),
+        (release("1.2.3"), installed("1.2.3-rc.1"), Act.APPLY, ""),
+        (release("1.2.3+b"), installed("1.2.3+a"), Act.APPLY, ""),
+        (release("1.2.3"), installed("1.2.3"), Act.SKIP, "release.already_installed"),
+        (release("1.2.3", number=2), installed("1.2.3"), Act.REFUSE, "package.version_reused"),
+        (release("1.2.2"), installed("1.2.3"), Act.REFUSE, "package.downgrade"),
+        (release("1.9.0"), installed("1.10.0"), Act.REFUSE, "package.downgrade"),
+        (release("1.2.3-rc.1"), installed("1.2.3"), Act.REFUSE, "package.downgrade"),
+    ],
+)
+def test_release_is_judged_by_what_the_service_runs(
+    new: Release, old: Installed | None, act: Act, code: str
+) -> None:
+    decision = plan_release(new, old, quarantined_code=None, attempts=0)
+    assert (decision.act, decision.code) == (act, code)
+    assert code == "" or EVENTS[code]
+
+
+def test_downgrade_needs_somebody_s_word() -> None:
+    older = release("1.0.0")
+    decision = plan_release(
+        older, installed("2.0.0"), quarantined_code=None, attempts=0, allow_downgrade=True
+    )
+    assert decision.act is Act.APPLY
+    same = release("2.0.0", number=2)
+    decision = plan_release(same, installed("2.0.0"), quarantined_code=None, attempts=0, allow_downgrade=True)
+    assert decision.code == "package.version_reused"
+
+
+@pytest.mark.parametrize(
+    ("newest", "code"),
+    [
+        ("1.5.0", "package.superseded"),
+        ("1.4.0", "package.downgrade"),
+        ("1.0.0", "package.downgrade"),
+        (None, "package.downgrade"),
+    ],
+)
+def test_older_package_beside_the_one_that_runs_now_is_passed_over(newest: str | None, code: str) -> None:
+    decision = plan_release(
+        release("1.0.0"), installed("1.5.0"), quarantined_code=None, attempts=0, newest_here=newest
+    )
+    assert decision.code == code
+
+
+def test_quarantined_release_is_refused_and_says_why() -> None:
+    decision = plan_release(release(), None, quarantined_code="gate.exited", attempts=0)
+    assert (decision.act, decision.code) == (Act.REFUSE, "release.quarantined")
+    assert decision.reason == "cannot try 1.2.3 again: it failed here with gate.exited"
+
+
+def test_release_in_quarantine_that_runs_all_the_same_is_nothing_to_do() -> None:
+    decision = plan_release(release(), installed(), quarantined_code="gate.exited", attempts=9)
+    assert decision.act is Act.SKIP
+
+
+@pytest.mark.parametrize(("attempts", "act"), [(MAX_ATTEMPTS - 1, Act.APPLY), (MAX_ATTEMPTS, Act.REFUSE)])
+def test_third_attempt_is_the_last(attempts: int, act: Act) -> None:
+    assert MAX_ATTEMPTS == 3
+    decision = plan_release(release(), installed("1.0.0"), quarantined_code=None, attempts=attempts)
+    assert (decision.act, decision.code) == (act, "" if act is Act.APPLY else "release.too_many_attempts")
+
+
+# which device
+
+
+CATALOG: Catalog = parse_catalog(
+    """\
+catalog_version = 1
+[[services]]
+name = "web"
+service_revision = "web-v1"
+platform = "linux/amd64"
+runtime_mode = "docker"
+[services.docker]
+container_name = "the-web"
+image_reference = "example/web:current"
+[[services]]
+name = "stack"
+service_revision = "1"
+platform = "linux/amd64"
+runtime_mode = "compose"
+[services.compose]
+project = "p"
+file = "/srv/compose.yaml"
+service = "s"
+""",
+    source="services.toml",
+)
+
+
+def manifest(**fields: str) -> Manifest:
+    good = {"service": "web", "service_revision": "web-v1", "platform": "linux/amd64", "version": "1.2.3"}
+    return Manifest.model_validate({**good, "created_at": NOW, "reference": "example/web:1.2.3", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "codes"),
+    [
+        ({}, []),
+        ({"service": "db"}, ["package.unknown_service"]),
+        ({"service_revision": "web-v2"}, ["package.service_revision_mismatch"]),
+        ({"platform": "linux/arm64"}, ["package.platform_mismatch"]),
+        ({"min_updater_version": "1.0.0"}, []),
+        ({"min_updater_version": "0.1.0-alpha"}, []),
+        ({"min_updater_version": "1.0.1"}, ["package.updater_too_old"]),
+        ({"min_updater_version": "1.0.1-rc.1"}, ["package.updater_too_old"]),
+        (
+            {"service_revision": "x", "platform": "y", "min_updater_version": "9.0.0"},
+            ["package.service_revision_mismatch", "package.platform_mismatch", "package.updater_too_old"],
+        ),
+    ],
+)
+def test_everything_that_does_not_fit_is_found(fields: dict[str, str], codes: list[str]) -> None:
+    assert [problem.code for problem in find_mismatches(manifest(**fields), CATALOG, "1.0.0")] == codes
+
+
+def test_mismatch_says_what_was_expected_and_what_came() -> None:
+    (problem,) = find_mismatches(manifest(platform="linux/arm64"), CATALOG, "1.0.0")
+    assert problem.message == ("cannot update a service for 'linux/amd64': the package is for 'linux/arm64'")
+
+
+def test_old_updater_is_a_fault_of_the_device_and_not_another_device() -> None:
+    assert "package.updater_too_old" not in NOT_FOR_THIS_DEVICE
+    assert {"package.unknown_service", "package.platform_mismatch"} < NOT_FOR_THIS_DEVICE
+
+
+# whom to trust
+
+
+@pytest.mark.parametrize(
+    ("signed", "allow_unsigned", "has_signers", "code"),
+    [
+        (False, False, True, "trust.unsigned"),
+        (False, False, False, "trust.no_signers"),
+        (False, True, False, None),
+        (False, True, True, None),
+        (True, False, True, None),
+    ],
+)
+def test_unsigned_package_comes_in_only_where_it_is_allowed(
+    signed: bool, allow_unsigned: bool, has_signers: bool, code: str | None
+) -> None:
+    with pytest.raises(Refusal) if code else nullcontext() as refused:
+        check_trust(signed=signed, allow_unsigned=allow_unsigned, has_signers=has_signers)
+    assert (refused.value.code if refused else None) == code
+
+
+def service(name: str) -> Service:
+    found = CATALOG.find(name)
+    assert found is not None
+    return found
+
+
+def test_docker_service_is_updated_by_its_container_s_name() -> None:
+    assert check_runtime(service("web")) == "the-web"
+
+
+def test_compose_service_is_refused_until_it_can_be_updated() -> None:
+    with pytest.raises(Refusal, match="cannot update stack") as refused:
+        check_runtime(service("stack"))
+    assert refused.value.code == "service.compose_unsupported"
