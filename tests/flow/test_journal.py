@@ -116,7 +116,7 @@ def test_journal_of_an_update_reads_like_a_story(journald: Journald, bus: Bus) -
         "web-1.2.3.edgepkg: a package came in",
         "web 1.2.3: an update begins",
         "E-628 web 1.2.3: the service runs its old release again"
-        " (read why above; nothing needs to be done at the device)",
+        " (nothing needs to be done at the device)",
     ]
 
 
