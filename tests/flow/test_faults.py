@@ -81,6 +81,19 @@ def test_service_is_whole_after_a_fault_at_any_point(folder: Path, fault: str, c
     assert broken_by(FAULTS[fault], folder, content) == {}
 
 
+def _up(trial: Trial) -> list[str]:
+    running = trial.world.running()
+    return [] if running == ["frontend"] else [f"{running} run"]
+
+
+@RELEASES
+@pytest.mark.parametrize("strike", [refuse, hang])
+def test_one_failed_call_leaves_the_service_up_before_anybody_settles(
+    folder: Path, strike: Strike, content: bytes
+) -> None:
+    assert broken_by(Fault(strike), folder, content, _up) == {}
+
+
 @RELEASES
 @pytest.mark.parametrize(
     "fault", ["killed after a call", "power cut after a call", "the engine refuses a call"]

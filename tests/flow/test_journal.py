@@ -115,8 +115,7 @@ def test_journal_of_an_update_reads_like_a_story(journald: Journald, bus: Bus) -
     assert journald.read("-o", "cat").splitlines() == [
         "web-1.2.3.edgepkg: a package came in",
         "web 1.2.3: an update begins",
-        "E-628 web 1.2.3: the service runs its old release again"
-        " (nothing needs to be done at the device)",
+        "E-628 web 1.2.3: the service runs its old release again (nothing needs to be done at the device)",
     ]
 
 
