@@ -156,6 +156,8 @@ class Daemon:
         device = self._device
         try:
             self._wait_for_docker()
+            if device.stop.is_set():
+                return NEVER
             settled = self._worker.settle() if not self._is_ready or device.journal.unfinished() else NEVER
             again = self._worker.look() if not device.stop.is_set() else NEVER
             return again if again.after_s else settled
@@ -164,9 +166,8 @@ class Daemon:
             return Again(DOCKER_RETRY_S)
         except CaissonError as exc:
             device.bus.tell(exc.code, exc.message)
-        except (
-            Exception
-        ) as exc:  # our own mistake: told with its traceback, and the next package gets its turn
+        except Exception as exc:
+            # our own mistake: told with its traceback, and the next package gets its turn
             traceback.print_exc()
             device.bus.tell("daemon.failed", f"caissond met a mistake of its own: {type(exc).__name__}")
         return Again(SETTLE_RETRY_S)

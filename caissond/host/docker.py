@@ -198,9 +198,8 @@ class Docker:
         settings = docker.utils.kwargs_from_env(environment=self._environment)
         try:
             return docker.APIClient(version="auto", timeout=cast(int, timeout_s), **settings)
-        except (
-            docker.errors.DockerException
-        ) as exc:  # what was wrong with the connection, in its own words only
+        except docker.errors.DockerException as exc:
+            # what was wrong with the connection, in its own words only
             raise requests.exceptions.ConnectionError(str(exc)) from exc
 
     @contextmanager

@@ -60,6 +60,7 @@ class Worker:
         self._told: dict[Path, tuple[str | None, bool]] = {}
         self._known_media: dict[Path, Place] = {}
         self._busy_told = False
+        self._settle_s = FIRST_WAIT_S
 
     def settle(self) -> Again:
         """Bring what was cut off to an end.
@@ -72,7 +73,11 @@ class Worker:
                 settle(self._device)
         except LockBusy:  # whoever holds it settles first
             return LATER
-        return LATER if self._device.journal.unfinished() else NEVER
+        if not self._device.journal.unfinished():
+            self._settle_s = FIRST_WAIT_S
+            return NEVER
+        self._settle_s = min(LONGEST_WAIT_S, 2 * self._settle_s)  # stuck: each try writes to flash
+        return Again(self._settle_s)
 
     def look(self) -> Again:
         """Look at every place once, and handle what is complete.
@@ -169,9 +174,8 @@ class Worker:
             return verdict is None or not verdict.retry
         except CaissonError:
             raise
-        except (
-            Exception
-        ) as exc:  # a mistake of ours with this package: what it began is undone, the others go on
+        except Exception as exc:
+            # a mistake of ours with this package: what it began is undone, the others go on
             traceback.print_exc()
             name = request.path.name
             self._device.bus.tell(
