@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from caissond import __version__
-from caissond.cli import history, packages, services, status
+from caissond.cli import building, history, packages, quarantine, rollback, services, status, trust
 from caissond.cli.session import ExitCode, Session
 from caissond.errors import CaissonError
 from caissond.model.paths import Paths
@@ -29,8 +29,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(services.app, name="service")
+building.add_commands(packages.app)
 app.add_typer(packages.app, name="package")
 app.add_typer(history.app, name="history")
+app.add_typer(trust.app, name="trust")
+app.add_typer(quarantine.app, name="quarantine")
+app.command("rollback")(rollback.rollback)
 app.command("status")(status.status)
 
 

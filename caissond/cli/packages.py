@@ -2,22 +2,22 @@
 
 import os
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from caissond.cli.history import issue_lines
+from caissond.cli.applying import confirm, narrating_device, show_verdict
 from caissond.cli.session import ExitCode, Session, exit_for
 from caissond.errors import CaissonError, HostUnavailable, StoreError
 from caissond.intake.scan import Origin
-from caissond.model.events import EVENTS, Event, hint_for
+from caissond.model.events import EVENTS, hint_for
 from caissond.model.ids import new_update_id
-from caissond.model.records import AuditKind, Outcome, Verdict
+from caissond.model.records import AuditKind, Verdict
+from caissond.package.archive import IMAGE_NAME
+from caissond.package.validate import Package
 from caissond.report.bus import Bus
 from caissond.store.lock import hold_lock
 from caissond.update.device import Device
@@ -32,21 +32,6 @@ PackagePath = Annotated[Path, typer.Argument(help="The .edgepkg file.")]
 AllowUnsigned = Annotated[
     bool, typer.Option("--allow-unsigned", help="Let a package without a signature in.")
 ]
-
-_UNGATED = "the package was loaded; the service was stopped before and stays stopped, so it was not tried"
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""SIGHUP too: the connection over which somebody types may break."""
-
-_SUMMARIES = {
-    Outcome.SUCCEEDED: "the package was loaded and the service stayed healthy",
-    Outcome.NOTHING_TO_DO: "the service runs this release already",
-    Outcome.SKIPPED: "the package was passed over",
-    Outcome.ROLLED_BACK: "the update failed, so the service was moved back to the previous image",
-    Outcome.ROLLBACK_FAILED: "the update failed and the automatic rollback did not finish cleanly",
-    Outcome.FAILED: "the update did not finish cleanly",
-    Outcome.REFUSED: "the package was refused and nothing was changed",
-    Outcome.POSTPONED: "the package has to wait and nothing was changed",
-}
 
 
 @app.command()
@@ -63,9 +48,7 @@ def validate(context: typer.Context, package: PackagePath, allow_unsigned: Allow
             done += more_bytes
             bar("checking", done, size)
 
-        found = examine(
-            Updater(device), package, allow_unsigned=allow_unsigned, every_byte=True, progress=progress
-        )
+        found = examine(device, package, allow_unsigned=allow_unsigned, every_byte=True, progress=progress)
     device.database.close()
     _record_validation(session, package, found)
     _show_examination(session, package, found)
@@ -93,7 +76,7 @@ def load(
         session.say("Cancelled before changing the service.")
         return ExitCode.CANCELLED
     verdict = verdict or _apply(session, request)
-    _show_verdict(session, verdict)
+    show_verdict(session, verdict)
     session.show_json(verdict.model_dump(mode="json"))
     return exit_for(verdict)
 
@@ -128,25 +111,20 @@ def _first_look(session: Session, request: Request) -> tuple[Examination, Verdic
     """What can be told before anybody is asked; with a verdict when it is refused already."""
     device = open_device(session.paths, Bus(), may_replace=False)
     try:
-        updater = Updater(device)
-        found = examine(updater, request.path, allow_unsigned=request.allow_unsigned, every_byte=False)
+        found = examine(device, request.path, allow_unsigned=request.allow_unsigned, every_byte=False)
         if not found.problems:
             return found, None
-        return found, updater.refuse(request, found.manifest, found.problems[0])
+        return found, Updater(device).refuse(request, found.manifest, found.problems[0])
     finally:
         device.database.close()
 
 
 def _confirmed(session: Session, found: Examination) -> bool:
-    """Ask. The end of the input means no, and so do bytes that are no text."""
     manifest = found.manifest
     assert manifest is not None  # it would have been refused
-    out = session.err if session.as_json else session.out
-    out.print("Ready to load package", highlight=False)
-    out.print(f"{manifest.service} -> {manifest.version}", markup=False, highlight=False)
-    out.print("Continue and update the service? [y/N]: ", end="", markup=False, highlight=False)
-    answer = sys.stdin.buffer.readline() if sys.stdin else b""
-    return answer.strip().lower() in (b"y", b"yes")
+    services = ", ".join(target.service for target in found.targets)
+    what = f"{services} -> {manifest.version}"
+    return confirm(session, "Ready to load package", what, question="Continue and update the service?")
 
 
 def _apply(session: Session, request: Request) -> Verdict:
@@ -157,7 +135,7 @@ def _apply(session: Session, request: Request) -> Verdict:
         HostUnavailable: Docker does not answer.
     """
     session.say("Applying update...")
-    with hold_lock(session.paths.lock, who=_who("load")), _narrating_device(session) as device:
+    with hold_lock(session.paths.lock, who=_who("load")), narrating_device(session) as device:
         settle(device)
         try:
             verdict = Updater(device).handle(request)
@@ -168,37 +146,6 @@ def _apply(session: Session, request: Request) -> Verdict:
             ) from exc
     assert verdict is not None  # only what lies on a medium is passed over in silence
     return verdict
-
-
-@contextmanager
-def _narrating_device(session: Session) -> Iterator[Device]:
-    with session.progress_bar() as bar:
-
-        def narrate(event: Event) -> None:
-            if not session.as_json:
-                session.err.print(f"  {event.text}", markup=False, highlight=False, soft_wrap=True)
-
-        device = open_device(session.paths, Bus([narrate], progress=[bar]))
-        try:
-            with _stopping_on_signals(device):
-                yield device
-        finally:
-            device.database.close()
-
-
-@contextmanager
-def _stopping_on_signals(device: Device) -> Iterator[None]:
-    """Ctrl-C and SIGTERM undo what runs, or let it finish, instead of leaving it half done."""
-
-    def stop(_number: int, _frame: object) -> None:
-        device.stop.set()
-
-    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _record_validation(session: Session, package: Path, found: Examination) -> None:
@@ -216,9 +163,8 @@ def _audit_validation(device: Device, package: Path, found: Examination) -> None
         first = found.problems[0]
         device.audit(update_id, AuditKind.VALIDATION_REJECTED, f"{first.code}: {first.message}")
     elif found.manifest:
-        device.audit(
-            update_id, AuditKind.VALIDATION_ACCEPTED, f"accepted package for {found.manifest.service}"
-        )
+        services = ", ".join(found.manifest.services)
+        device.audit(update_id, AuditKind.VALIDATION_ACCEPTED, f"accepted package for {services}")
 
 
 def _show_examination(session: Session, path: Path, found: Examination) -> None:
@@ -226,17 +172,28 @@ def _show_examination(session: Session, path: Path, found: Examination) -> None:
     session.say(f"Status: {'rejected' if found.problems else 'accepted'}")
     session.say(f"Source package: {path}")
     if manifest := found.manifest:
-        session.say(f"Target service: {manifest.service}")
-        session.say(f"Service revision: {manifest.service_revision}")
-        session.say(f"Platform: {manifest.platform}")
-        session.say(f"Package version: {manifest.version}")
-        session.say(f"Target image: {manifest.reference}")
+        for target in found.targets or manifest.targets:
+            session.say(f"Target service: {target.service}")
+            session.say(f"Service revision: {target.service_revision}")
+            session.say(f"Platform: {target.platform}")
+            session.say(f"Package version: {manifest.version}")
+            session.say(f"Target image: {target.reference}")
     if found.package:
-        session.say(f"Image archive: image.tar ({found.package.image_window.size_bytes} bytes)")
+        session.say(_describe_archive(found.package))
+    for signature in found.signatures:
+        session.say(f"Signed by: {signature.principals} ({signature.key_type} {signature.fingerprint})")
     _say_problems(session.say, found.problems)
 
 
-def _say_problems(say: Callable[[str], None], problems: tuple[CaissonError, ...]) -> None:
+def _describe_archive(package: Package) -> str:
+    if package.manifest.format_version == 1:
+        return f"Image archive: {IMAGE_NAME} ({package.members[IMAGE_NAME].size_bytes} bytes)"
+    return (
+        f"Image archive: OCI layout ({sum(member.size_bytes for member in package.members.values())} bytes)"
+    )
+
+
+def _say_problems(say: Callable[[str], None], problems: Iterable[CaissonError]) -> None:
     say("Issues:" if problems else "Issues: none")
     for problem in problems:
         say(f"- [{problem.code}] {problem.message} ({EVENTS[problem.code].spoken})")
@@ -244,27 +201,15 @@ def _say_problems(say: Callable[[str], None], problems: tuple[CaissonError, ...]
             say(f"  {hint}")
 
 
-def _show_verdict(session: Session, verdict: Verdict) -> None:
-    session.say("Update result")
-    session.say(f"Status: {verdict.outcome.words}")
-    for part in verdict.parts:
-        session.say(f"Service: {part.service}")
-        session.say(f"Target image: {part.reference}")
-        if part.previous_reference:
-            session.say(f"Previous image: {part.previous_reference}")
-    session.say(f"Started: {verdict.started_at.isoformat(timespec='seconds')}")
-    session.say(f"Finished: {verdict.finished_at.isoformat(timespec='seconds')}")
-    for line in issue_lines(verdict):
-        session.say(line)
-    ungated = any(part.ungated for part in verdict.parts)
-    session.say(f"Summary: {_UNGATED if ungated else _SUMMARIES[verdict.outcome]}")
-
-
 def _as_json(path: Path, found: Examination) -> dict[str, object]:
     return {
         "package": str(path),
         "status": "rejected" if found.problems else "accepted",
         "manifest": found.manifest.model_dump(mode="json") if found.manifest else None,
-        "digest": found.image.config_digest if found.image else None,
+        "digests": [image.config_digest for image in found.images],
+        "signatures": [
+            {"principals": one.principals, "key_type": one.key_type, "fingerprint": one.fingerprint}
+            for one in found.signatures
+        ],
         "issues": [{"code": problem.code, "message": problem.message} for problem in found.problems],
     }

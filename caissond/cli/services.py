@@ -6,10 +6,10 @@ import typer
 
 from caissond.cli.looking import active_image, device_to_look_at, last_update
 from caissond.cli.session import Session
-from caissond.errors import ConfigError
 from caissond.model.catalog import Service
 from caissond.model.records import Installed, Verdict
 from caissond.update.device import Device
+from caissond.update.going_back import find_service
 
 app = typer.Typer(help="Look at the predefined services and what is known of them.", rich_markup_mode=None)
 
@@ -42,9 +42,7 @@ def show_service(
     """Show one predefined service in more detail."""
     session: Session = context.obj
     with device_to_look_at(session) as device:
-        found = device.catalog.find(service)
-        if found is None:
-            raise ConfigError(f"cannot find the service {service!r} in the catalog", code="service.unknown")
+        found = find_service(device, service)
         session.show_json(_describe(device, found))
         for line in _lines(found, device.releases.installed(found.name), last_update(device, found.name)):
             session.say(line)

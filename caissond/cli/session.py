@@ -86,13 +86,17 @@ class Session:
             table.add_row(*(_coloured(cell) for cell in row))
         self.out.print(table)
 
-    def complain(self, error: CaissonError) -> None:
-        """An error, its number and what to do about it, on standard error."""
+    def complain(self, error: CaissonError, *, word: str = "error") -> None:
+        """An error, its number and what to do about it, on standard error.
+
+        Args:
+            word: what stands in front: `error`, `warning`.
+        """
         spec = EVENTS.get(error.code)
         number = f" [{error.code}, {spec.spoken}]" if spec else f" [{error.code}]"
-        _print_line(self.err, f"error: {error.message}{number}")
+        _print_line(self.err, f"{word}: {error.message}{number}")
         if hint := hint_for(error.code):
-            _print_line(self.err, f"hint:  {hint}")
+            _print_line(self.err, f"{'hint:':{len(word) + 1}} {hint}")
 
     @contextmanager
     def progress_bar(self) -> Iterator["Bar"]:

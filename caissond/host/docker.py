@@ -6,8 +6,10 @@ Nothing here decides; nothing here retries.
 
 import http.client
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import docker
@@ -18,8 +20,10 @@ import urllib3
 
 from caissond.errors import Conflict, DockerError, HostUnavailable, NotFound
 from caissond.model.ids import ContainerId, ImageId
+from caissond.package.staging import private_file, write_private
 
 Inspect = dict[str, Any]
+_SAID_IN_PASSING = re.compile(r"^Error .*|^.*wrong diff id.*", re.MULTILINE)
 _LOST = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
@@ -155,6 +159,22 @@ class Docker:
         images = self._call("list images", lambda api: api.images())
         return [tag for image in images for tag in image.get("RepoTags") or ()]
 
+    def list_images(self, *, label: str | None = None) -> list[Inspect]:
+        """All images, untagged ones and those in between too, in the short form of `docker images`."""
+        filters = {"label": label} if label else None
+        return cast(
+            list[Inspect], self._call("list images", lambda api: api.images(all=True, filters=filters))
+        )
+
+    def remove_image(self, image: str) -> None:
+        """Remove an image by its id, and its tag where it has but one.
+
+        Raises:
+            NotFound: it is gone.
+            Conflict: a container uses it, or it has several tags; it stays as it is.
+        """
+        self._call(f"remove image {image[:19]}", lambda api: api.remove_image(image))
+
     def tag(self, image: ImageId, reference: str) -> None:
         """Make the reference point at the image."""
         repository, _, tag = reference.rpartition(":")
@@ -180,10 +200,30 @@ class Docker:
             api = self._connect(self._load_stall_s)
             try:
                 for line in api.load_image(archive, quiet=False):
-                    if "error" in line or "errorDetail" in line:
-                        problem = str(line.get("error") or line["errorDetail"])
+                    if problem := problem_in(line):
                         raise DockerError(f"cannot load an image: {problem[:300]}", code="docker.load_failed")
                     on_progress()
+            finally:
+                api.close()
+
+    def save(self, reference: str, to: Path, on_progress: Callable[[int], None]) -> None:
+        """Write the archive that `docker save` makes of an image into a new private file.
+
+        The engine says nothing until it has packed the whole image, so its silence may last as long as in a load.
+
+        Args:
+            on_progress: told how many more bytes were written.
+
+        Raises:
+            NotFound: there is no such image.
+            Refusal: `host.disk_full`, `host.io_error`; the file cannot be written.
+        """
+        with private_file(to) as descriptor, self._translated(f"save image {reference}"):
+            api = self._connect(self._load_stall_s)
+            try:
+                for chunk in api.get_image(reference):
+                    write_private(to, descriptor, chunk)
+                    on_progress(len(chunk))
             finally:
                 api.close()
 
@@ -216,6 +256,16 @@ class Docker:
             raise DockerError(f"cannot {what}: {str(exc)[:300]}", code=code) from exc
         except ValueError as exc:  # an answer that is no JSON
             raise DockerError(f"cannot {what}: the engine's answer makes no sense", code=code) from exc
+
+
+def problem_in(line: Inspect) -> str:
+    """What a line of a load's progress stream says went wrong; empty for nothing. With containerd's store, what could
+    not be unpacked is told in passing, behind "Loaded image" (seen on 28 and 29).
+    """
+    if "error" in line or "errorDetail" in line:
+        return str(line.get("error") or line["errorDetail"])
+    said = _SAID_IN_PASSING.search(str(line.get("stream") or ""))
+    return said[0] if said else ""
 
 
 def _refused(what: str, exc: docker.errors.APIError, code: str) -> DockerError:

@@ -91,6 +91,8 @@ class Service(_Table):
     compose: Compose | None = None
     health_check: HealthCheck = HealthCheck()
     rollback: Rollback = Rollback()
+    signers: tuple[Text, ...] = ()
+    """Patterns of the principals that may sign for it, as ssh_config(5) spells them; empty: every signer."""
 
     @model_validator(mode="after")
     def _one_runtime(self) -> "Service":

@@ -11,6 +11,7 @@ class Paths:
     config: Path
     services: Path
     allowed_signers: Path
+    revoked_keys: Path
     state_dir: Path
     run_dir: Path
 
@@ -30,6 +31,7 @@ class Paths:
             config=(config or etc / "caissond.toml").absolute(),
             services=(services or etc / "services.toml").absolute(),
             allowed_signers=etc / "allowed_signers",
+            revoked_keys=etc / "revoked_keys",
             state_dir=(state_dir or root / "var/lib/caisson").absolute(),
             run_dir=root / "run/caisson",
         )

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from caissond.model.ids import ContainerId, Digest, ImageId, UpdateId
 
@@ -16,6 +16,14 @@ from caissond.model.ids import ContainerId, Digest, ImageId, UpdateId
 class _Frozen(BaseModel):
     # hide_input: what is validated here may hold the secrets of a container's environment
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+_IDENTITY: str = Field("", validation_alias=AliasChoices("package_identity", "package_sha256"))
+"""What `package.validate.identity_of` says; databases of version 1.0 call it `package_sha256`."""
+
+
+GOING_BACK = "rollback"
+"""The source of an update that somebody asked for by `caisson rollback`; else it is where the package came from."""
 
 
 class Status(StrEnum):
@@ -110,6 +118,8 @@ class Failure(_Frozen):
     """The gate said no: the release itself is to blame."""
     interrupted: bool = False
     """We were stopped or cut off: nobody is to blame, the package gets another attempt."""
+    refused: bool = False
+    """The package is to blame: what was read of its image is not what its manifest says."""
 
 
 class Part(_Frozen):
@@ -131,7 +141,7 @@ class Record(_Frozen):
     stuck: tuple[Failure, ...] = ()
     package: str = ""
     """The package's file name, for people."""
-    package_sha256: str = ""
+    package_identity: str = _IDENTITY
     source: str = ""
     started_at: datetime
 
@@ -152,7 +162,7 @@ class Verdict(_Frozen):
 
     update_id: UpdateId
     package: str
-    package_sha256: str = ""
+    package_identity: str = _IDENTITY
     source: str = ""
     outcome: Outcome
     code: str = ""
@@ -190,6 +200,7 @@ class AuditKind(StrEnum):
     ROLLBACK_SUCCEEDED = "rollback_succeeded"
     ROLLBACK_FAILED = "rollback_failed"
     UPDATE_COMMITTED = "update_committed"
+    TIME_FLOOR_RESET = "time_floor_reset"
 
 
 class AuditEvent(_Frozen):

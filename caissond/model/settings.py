@@ -22,6 +22,15 @@ class TrustSettings(_Table):
     allow_unsigned: bool = Field(
         default=False, description="let packages without a signature in (format 1 has none)"
     )
+    required_signatures: int = Field(
+        default=1, ge=1, le=16, description="how many different keys must have signed a package"
+    )
+
+
+class DeviceSettings(_Table):
+    type: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        default=None, description="what kind of device this is, for packages that are not for every kind"
+    )
 
 
 class InboxSettings(_Table):
@@ -53,6 +62,7 @@ class DockerSettings(_Table):
 
 class Settings(_Table):
     trust: TrustSettings = TrustSettings()
+    device: DeviceSettings = DeviceSettings()
     inbox: InboxSettings = InboxSettings()
     media: MediaSettings = MediaSettings()
     docker: DockerSettings = DockerSettings()

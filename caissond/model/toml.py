@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 MAX_NESTING = 32
 MAX_KEY_PARTS = 16
+MAX_MESSAGE = 160
 
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 # Possessive, and begun only where TOML can begin a key: the search is linear in the text, whatever it holds.
 _KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"(?<![^\s\[{{,]){_KEY_PART}(?:[ \t]*+\.[ \t]*+{_KEY_PART}){{{MAX_KEY_PARTS}}}")
@@ -32,8 +34,15 @@ def parse_toml(text: str) -> dict[str, object]:
         raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts (at line {line})")
     try:
         return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ValueError(_clipped(str(exc))) from exc
     except RecursionError as exc:
         raise ValueError("the document is nested too deeply") from exc
+
+
+def _clipped(message: str) -> str:
+    """tomllib shows whole keys; the place stands at the end."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…{message[-40:]}"
 
 
 def _check_nesting(text: str) -> None:
@@ -71,11 +80,15 @@ def shorten(value: object, limit: int = 80) -> str:
 
 
 def dotted(where: tuple[str | int, ...]) -> str:
-    """`services[0].docker.container_name`."""
+    """`services[0].docker.container_name`. A key that is no plain word is shown as a string: it may hold anything."""
     text = ""
     for part in where:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{_key(part)}" if text else _key(part)
     return text
+
+
+def _key(part: str) -> str:
+    return part if _PLAIN_KEY.fullmatch(part) else f"{part!r:.60}"
 
 
 def line_of(text: str, where: tuple[str | int, ...]) -> int | None:

@@ -27,8 +27,10 @@ __all__ = [
     "Window",
     "check_package",
     "is_whole",
+    "read_inside",
     "read_members",
     "read_small",
+    "walk",
 ]
 
 MAX_PADDING_BYTES = 1 << 20
@@ -36,7 +38,7 @@ MANIFEST_NAME = "manifest.toml"
 IMAGE_NAME = "image.tar"
 
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
-_MOST_ENTRIES = 10_000
+MOST_ENTRIES = 10_000
 
 
 class MemberKind(StrEnum):
@@ -97,7 +99,7 @@ def is_whole(source: BinaryIO, window: Window) -> bool:
         SourceGone: the source cannot be read.
     """
     try:
-        for _ in _walk(source, window, _MOST_ENTRIES):
+        for _ in walk(source, window, MOST_ENTRIES):
             pass
     except Truncated:
         return False
@@ -140,10 +142,10 @@ def check_package(members: tuple[Member, ...]) -> None:
         raise Refusal(f"cannot find {IMAGE_NAME} in the package", code="archive.missing_image")
 
 
-def _walk(source: BinaryIO, window: Window, max_entries: int) -> Iterator[tuple[Header, int]]:
+def walk(source: BinaryIO, window: Window, max_entries: int) -> Iterator[tuple[Header, int]]:
     """Each header up to the end marker, and where its data begins. Policy is the caller's: it may stop the walk."""
     position, number = window.offset, 0
-    while (block := _read_inside(source, window, position, BLOCK_BYTES)) != _ZERO_BLOCK:
+    while (block := read_inside(source, window, position, BLOCK_BYTES)) != _ZERO_BLOCK:
         number += 1
         if number > max_entries:
             raise Refusal(
@@ -160,7 +162,7 @@ def _walk(source: BinaryIO, window: Window, max_entries: int) -> Iterator[tuple[
 
 def _check_end(source: BinaryIO, window: Window, position: int) -> None:
     """The second zero block of the end marker, and nothing but padding behind it."""
-    if _read_inside(source, window, position, BLOCK_BYTES) != _ZERO_BLOCK:
+    if read_inside(source, window, position, BLOCK_BYTES) != _ZERO_BLOCK:
         raise _trailing("one zero block and then something else", position)
     padding = Window(position + BLOCK_BYTES, window.end - position - BLOCK_BYTES)
     if padding.size_bytes > MAX_PADDING_BYTES:
@@ -176,7 +178,7 @@ def _trailing(found: str, position: int) -> Refusal:
     )
 
 
-def _read_inside(source: BinaryIO, window: Window, position: int, size_bytes: int) -> bytes:
+def read_inside(source: BinaryIO, window: Window, position: int, size_bytes: int) -> bytes:
     if position + size_bytes > window.end:
         raise Truncated(
             f"cannot read the archive, it ends at byte {window.end} but goes on to byte {position + size_bytes}",
@@ -188,7 +190,7 @@ def _read_inside(source: BinaryIO, window: Window, position: int, size_bytes: in
 def _real_headers(source: BinaryIO, window: Window, max_entries: int) -> Iterator[tuple[Header, int]]:
     """The headers that stand for a member; harmless PAX headers are checked and left out."""
     after_pax = False
-    for header, offset in _walk(source, window, max_entries):
+    for header, offset in walk(source, window, max_entries):
         if header.type in {b"L", b"K", b"g"} or (header.type == b"x" and after_pax):
             raise _unsafe(header, "GNU long names and stray or global PAX headers are not allowed")
         if header.type == b"x":
@@ -204,7 +206,7 @@ def _check_pax_member(source: BinaryIO, window: Window, header: Header, offset: 
     size_bytes = parse_size(header)
     if size_bytes > MAX_PAX_BYTES:
         raise _unsafe(header, f"it has {size_bytes} bytes, at most {MAX_PAX_BYTES} are allowed")
-    check_pax(_read_inside(source, window, offset, size_bytes))
+    check_pax(read_inside(source, window, offset, size_bytes))
 
 
 def _unsafe(header: Header, reason: str) -> Refusal:
@@ -253,5 +255,5 @@ _FILES = {b"0": MemberKind.FILE, b"\0": MemberKind.FILE}
 _IMAGE_KINDS = _FILES | {b"5": MemberKind.DIRECTORY, b"2": MemberKind.SYMLINK}
 _RULES = {
     Profile.PACKAGE: _Rules(1_000, _FILES, parse_package_name),
-    Profile.IMAGE: _Rules(_MOST_ENTRIES, _IMAGE_KINDS, parse_image_name),
+    Profile.IMAGE: _Rules(MOST_ENTRIES, _IMAGE_KINDS, parse_image_name),
 }

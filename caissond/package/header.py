@@ -15,6 +15,8 @@ MAX_SIZE_BYTES = 1 << 40
 """1 TiB. A larger size is a lie: no medium that a technician carries holds it."""
 
 _USTAR = b"ustar\x0000"
+_PLAIN_SIZE = re.compile(rb"[0-7]{11}[\0 ]")
+_PLAIN_CHECKSUM = re.compile(rb"[0-7]{6}\0 ")
 _OCTAL = re.compile(rb"([0-7]+)[ \0]*")
 _PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 # Python's tarfile writes mtime for every file, GNU tar atime and ctime too. None of these changes name, size or kind.
@@ -29,6 +31,10 @@ class Header:
     type: bytes
     link: bytes
     size: bytes
+    magic: bytes
+    checksum: bytes
+    idle: bytes
+    """What a plain header leaves empty: behind the name, the link, the prefix, behind the fields."""
 
 
 def parse_header(block: bytes, *, code: str) -> Header:
@@ -49,7 +55,25 @@ def parse_header(block: bytes, *, code: str) -> Header:
         type=block[156:157],
         link=_field(block[157:257]),
         size=block[124:136],
+        magic=block[257:265],
+        checksum=block[148:156],
+        idle=block[len(name) : 100] + block[157:257] + block[345:],
     )
+
+
+def check_plain(header: Header) -> None:
+    """Accept only what every tar of the world writes for a small regular file, in the one spelling that leaves no bit
+    of these fields open: ustar, octal numbers of full width, no prefix, nothing behind the name.
+
+    Raises:
+        Refusal: `archive.not_ustar`.
+    """
+    plain_size = _PLAIN_SIZE.fullmatch(header.size) and _PLAIN_CHECKSUM.fullmatch(header.checksum)
+    if header.magic != _USTAR or not plain_size or header.idle.strip(b"\0"):
+        raise Refusal(
+            f"cannot accept entry {header.name!r:.120}, expected a plain ustar header",
+            code="archive.not_ustar",
+        )
 
 
 def _field(content: bytes) -> bytes:

@@ -6,51 +6,35 @@ OCI layout with manifest.json beside it), skopeo and podman (flat names). Rules 
 * Nothing but manifest.json and the config is read to know an image; layers are read to verify them.
 * One image, one manifest.json, one reading of its JSON (see `image_json`).
 * A layer is a regular file, or one symlink away from one. No link is followed any further, nor out of the archive.
-* A layer is what its diff ID says, unpacked, to the last byte.
 
 Sources: moby `image/tarexport/load.go`; OCI image spec 1.1, config.md.
 """
 
 import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import BinaryIO
 
 from caissond.errors import Refusal, Truncated
 from caissond.package.archive import Member, MemberKind, Profile, read_members, read_small
-from caissond.package.image_json import ImageConfig, ManifestEntry, parse_config, parse_manifest
-from caissond.package.source import CHUNK_BYTES, Window, read_chunks, read_exact
+from caissond.package.compression import MAGIC_BYTES, Compression, sniff
+from caissond.package.image_json import (
+    ImageConfig,
+    ManifestEntry,
+    parse_config,
+    parse_manifest,
+    parse_manifests,
+)
+from caissond.package.layers import Layer
+from caissond.package.source import Window, read_exact
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_CONFIG_BYTES = 4 << 20
 MANIFEST_NAME = "manifest.json"
 
 _DIGEST_NAME = re.compile(r"[0-9a-fA-F]{64}")
-_GZIP = re.compile(rb"\x1f\x8b")
-# zstd has skippable frames beside its ordinary ones: RFC 8878, 3.1.2.
-_UNSUPPORTED = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18|BZh|\xfd7zXZ\x00")
-
-
-class Compression(StrEnum):
-    NONE = "none"
-    GZIP = "gzip"
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer, from the bottom; `offset` counts from the source's own beginning, `size_bytes` as it is stored."""
-
-    diff_id: str
-    offset: int
-    size_bytes: int
-    compression: Compression
-
-    @property
-    def window(self) -> Window:
-        return Window(self.offset, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +58,7 @@ class Image:
 def read_image(source: BinaryIO, window: Window) -> Image:
     """The image in this window, from headers, manifest.json and config alone.
 
-    This is **not** a verification of the layers, see `verify_layers`.
+    This is **not** a verification of the layers, see `layers.verify_layers`.
 
     Args:
         window: all of image.tar, in a package that is whole.
@@ -83,15 +67,47 @@ def read_image(source: BinaryIO, window: Window) -> Image:
         Refusal: `image.*`, or `archive.*` for what the walk refuses; `image.truncated` where image.tar ends early.
         SourceGone: the source cannot be read.
     """
-    try:
+    with _all_there():
         members = {member.name: member for member in read_members(source, window, Profile.IMAGE)}
         entry = parse_manifest(_read_file(source, members, MANIFEST_NAME, MAX_MANIFEST_BYTES, "manifest"))
-        content = _read_file(source, members, entry.config, MAX_CONFIG_BYTES, "config")
-        config = parse_config(content)
-        layers = _read_layers(source, members, entry, config)
+        return _read_entry(source, members, entry)
+
+
+def read_images(source: BinaryIO, window: Window) -> tuple[tuple[tuple[str, ...], Image], ...]:
+    """Every image in this window with its tags, for the builder: a package holds one, its tags mean nothing, and its
+    layers are not packed with zstd.
+
+    Raises:
+        Refusal: as `read_image`.
+        SourceGone: the source cannot be read.
+    """
+    with _all_there():
+        members = {member.name: member for member in read_members(source, window, Profile.IMAGE)}
+        entries = parse_manifests(_read_file(source, members, MANIFEST_NAME, MAX_MANIFEST_BYTES, "manifest"))
+        return tuple(
+            (tuple(entry.repo_tags or ()), _read_entry(source, members, entry, accepted=tuple(Compression)))
+            for entry in entries
+        )
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    try:
+        yield
     except Truncated as exc:
         # The package around it has all its bytes: waiting for more would be waiting for ever.
         raise Refusal(f"cannot read image.tar: {exc}", code="image.truncated") from exc
+
+
+def _read_entry(
+    source: BinaryIO,
+    members: Mapping[str, Member],
+    entry: ManifestEntry,
+    accepted: Collection[Compression] = (Compression.NONE, Compression.GZIP),
+) -> Image:
+    content = _read_file(source, members, entry.config, MAX_CONFIG_BYTES, "config")
+    config = parse_config(content)
+    layers = _read_layers(source, members, entry, config, accepted)
     return Image(
         config_digest=_check_digest(entry.config, content),
         config=content,
@@ -101,68 +117,6 @@ def read_image(source: BinaryIO, window: Window) -> Image:
         has_healthcheck=config.has_healthcheck,
         layers=layers,
     )
-
-
-def verify_layers(
-    source: BinaryIO, image: Image, *, limit_bytes: int, progress: Callable[[int], None]
-) -> None:
-    """Hash every layer, unpacked, against its diff ID.
-
-    Args:
-        limit_bytes: the most that all layers together may unpack to.
-        progress: told how many more bytes of the source were read; their sum is that of the layers' `size_bytes`.
-
-    Raises:
-        Refusal: `image.layer_mismatch`, `image.too_large`.
-        Truncated: the source ends inside a layer; it was changed since `read_image`.
-        SourceGone: the source cannot be read.
-    """
-    unpacked_bytes = 0
-    for layer in image.layers:
-        digest = hashlib.sha256()
-        for chunk in unpack_layer(source, layer, progress):
-            unpacked_bytes += len(chunk)
-            if unpacked_bytes > limit_bytes:
-                raise Refusal(
-                    f"cannot accept layers that unpack to more than {limit_bytes} bytes",
-                    code="image.too_large",
-                )
-            digest.update(chunk)
-        if f"sha256:{digest.hexdigest()}" != layer.diff_id:
-            raise _mismatch(layer, f"its content is sha256:{digest.hexdigest()}")
-
-
-def unpack_layer(source: BinaryIO, layer: Layer, progress: Callable[[int], None]) -> Iterator[bytes]:
-    """The layer's bytes, unpacked, in pieces of at most 1 MiB. Nobody has checked them against the diff ID.
-
-    Raises:
-        Refusal: `image.layer_mismatch`, for a broken gzip stream.
-        Truncated: the source ends inside the layer.
-        SourceGone: the source cannot be read.
-    """
-    chunks = read_chunks(source, layer.window, progress)
-    return _gunzip(chunks, layer) if layer.compression is Compression.GZIP else chunks
-
-
-def _gunzip(chunks: Iterable[bytes], layer: Layer) -> Iterator[bytes]:
-    """One gzip stream, all of it and nothing else; `max_length` keeps a bomb from unfolding in memory."""
-    stream = zlib.decompressobj(wbits=31)
-    for chunk in chunks:
-        rest = chunk
-        while rest and not stream.eof:
-            try:
-                yield stream.decompress(rest, CHUNK_BYTES)
-            except zlib.error as exc:
-                raise _mismatch(layer, f"its gzip stream is broken: {exc}") from exc
-            rest = stream.unused_data or stream.unconsumed_tail
-        if rest:
-            raise _mismatch(layer, "something stands behind its gzip stream")
-    if not stream.eof:
-        raise _mismatch(layer, "its gzip stream ends early")
-
-
-def _mismatch(layer: Layer, reason: str) -> Refusal:
-    return Refusal(f"cannot accept layer {layer.diff_id}: {reason}", code="image.layer_mismatch")
 
 
 def _read_file(source: BinaryIO, members: Mapping[str, Member], name: str, limit: int, what: str) -> bytes:
@@ -189,7 +143,11 @@ def _check_digest(name: str, content: bytes) -> str:
 
 
 def _read_layers(
-    source: BinaryIO, members: Mapping[str, Member], entry: ManifestEntry, config: ImageConfig
+    source: BinaryIO,
+    members: Mapping[str, Member],
+    entry: ManifestEntry,
+    config: ImageConfig,
+    accepted: Collection[Compression],
 ) -> tuple[Layer, ...]:
     if len(entry.layers) != len(config.rootfs.diff_ids):
         raise Refusal(
@@ -198,7 +156,7 @@ def _read_layers(
         )
     files = [_resolve(members, name) for name in entry.layers]
     return tuple(
-        Layer(diff_id, file.offset, file.size_bytes, _sniff(source, file))
+        Layer(diff_id, file.offset, file.size_bytes, _sniff(source, file, accepted))
         for diff_id, file in zip(config.rootfs.diff_ids, files, strict=True)
     )
 
@@ -232,11 +190,11 @@ def _link_target(member: Member) -> str:
     return "/".join(path)
 
 
-def _sniff(source: BinaryIO, file: Member) -> Compression:
-    magic = read_exact(source, file.offset, min(6, file.size_bytes))
-    if _UNSUPPORTED.match(magic):
-        raise Refusal(
-            f"cannot read layer {file.name!r:.120}, expected a tar, packed with gzip or not at all",
-            code="image.unsupported_compression",
-        )
-    return Compression.GZIP if _GZIP.match(magic) else Compression.NONE
+def _sniff(source: BinaryIO, file: Member, accepted: Collection[Compression]) -> Compression:
+    compression = sniff(read_exact(source, file.offset, min(MAGIC_BYTES, file.size_bytes)))
+    if compression is not None and compression in accepted:
+        return compression
+    raise Refusal(
+        f"cannot read layer {file.name!r:.120}, expected it packed with: {', '.join(accepted)}",
+        code="image.unsupported_compression",
+    )

@@ -21,7 +21,9 @@ _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 _DiffId = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
-class _Raw(BaseModel):
+class ExactJson(BaseModel):
+    """A JSON object of which some keys matter; none of them may stand there in another spelling."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     @model_validator(mode="before")
@@ -36,7 +38,7 @@ class _Raw(BaseModel):
         return value
 
 
-class ManifestEntry(_Raw):
+class ManifestEntry(ExactJson):
     """One image of manifest.json. Its tags are read by nobody: only the package's own manifest names a tag."""
 
     config: str = Field(alias="Config")
@@ -44,20 +46,20 @@ class ManifestEntry(_Raw):
     repo_tags: list[str] | None = Field(None, alias="RepoTags")
 
 
-class _Rootfs(_Raw):
+class _Rootfs(ExactJson):
     type: Literal["layers"]
     diff_ids: list[_DiffId] = Field(min_length=1)
 
 
-class _Healthcheck(_Raw):
+class _Healthcheck(ExactJson):
     test: list[str] | None = Field(None, alias="Test")
 
 
-class _Defaults(_Raw):
+class _Defaults(ExactJson):
     healthcheck: _Healthcheck | None = Field(None, alias="Healthcheck")
 
 
-class ImageConfig(_Raw):
+class ImageConfig(ExactJson):
     """The part of an image's config that decides anything here."""
 
     os: _Word
@@ -79,17 +81,35 @@ def parse_manifest(content: bytes) -> ManifestEntry:
     Raises:
         Refusal: `image.invalid_manifest`, `image.not_single`.
     """
-    document = _parse_json(content, "manifest")
+    entries = _parse_entries(content)
+    if len(entries) != 1:
+        raise Refusal(
+            f"cannot use an image.tar with {len(entries)} images, expected 1", code="image.not_single"
+        )
+    return _parse_entry(entries[0])
+
+
+def parse_manifests(content: bytes) -> tuple[ManifestEntry, ...]:
+    """Every image that manifest.json names, for the builder: a package holds one.
+
+    Raises:
+        Refusal: `image.invalid_manifest`.
+    """
+    return tuple(_parse_entry(entry) for entry in _parse_entries(content))
+
+
+def _parse_entries(content: bytes) -> list[object]:
+    document = parse_json(content, "manifest")
     if not isinstance(document, list):
         raise Refusal("cannot read the image's manifest: expected a list", code="image.invalid_manifest")
-    if len(document) != 1:
-        raise Refusal(
-            f"cannot use an image.tar with {len(document)} images, expected 1", code="image.not_single"
-        )
+    return document
+
+
+def _parse_entry(entry: object) -> ManifestEntry:
     try:
-        return ManifestEntry.model_validate(document[0])
+        return ManifestEntry.model_validate(entry)
     except ValidationError as exc:
-        _refuse("manifest", exc)
+        refuse_json("manifest", exc)
 
 
 def parse_config(content: bytes) -> ImageConfig:
@@ -99,9 +119,9 @@ def parse_config(content: bytes) -> ImageConfig:
         Refusal: `image.invalid_config`, `image.too_many_layers`.
     """
     try:
-        config = ImageConfig.model_validate(_parse_json(content, "config"))
+        config = ImageConfig.model_validate(parse_json(content, "config"))
     except ValidationError as exc:
-        _refuse("config", exc)
+        refuse_json("config", exc)
     if len(config.rootfs.diff_ids) > MAX_LAYERS:
         raise Refusal(
             f"cannot use an image of {len(config.rootfs.diff_ids)} layers, at most {MAX_LAYERS} are allowed",
@@ -110,14 +130,20 @@ def parse_config(content: bytes) -> ImageConfig:
     return config
 
 
-def _refuse(what: str, error: ValidationError) -> NoReturn:
+def refuse_json(what: str, error: ValidationError) -> NoReturn:
+    """Raises `image.invalid_<what>`, with what is wrong and where."""
     where, problem = first_problem(error)
     raise Refusal(
         f"cannot read the image's {what}: {dotted(where)} {problem}", code=f"image.invalid_{what}"
     ) from error
 
 
-def _parse_json(content: bytes, what: str) -> object:
+def parse_json(content: bytes, what: str) -> object:
+    """JSON that has one meaning only.
+
+    Raises:
+        Refusal: `image.invalid_<what>`.
+    """
     try:
         if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
             raise ValueError(f"it holds more than {MAX_VALUES} values")

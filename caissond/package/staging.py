@@ -84,24 +84,53 @@ def copy_private(source: BinaryIO, window: Window, target: Path, *, progress: Ca
         SourceGone: the source cannot be read.
         Refusal: `host.disk_full`, `host.io_error`; the device's own disk is at fault.
     """
+    digest = hashlib.sha256()
+    with private_file(target) as descriptor:
+        for chunk in read_chunks(source, window, progress):
+            digest.update(chunk)
+            write_private(target, descriptor, chunk)
+        with _writing(target):
+            os.fsync(descriptor)
+            _sync_directory(target.parent)
+    return digest.hexdigest()
+
+
+@contextmanager
+def private_file(target: Path) -> Iterator[int]:
+    """The descriptor of a new file that only we may read; where the block fails the file is gone again.
+
+    Args:
+        target: must not exist.
+
+    Raises:
+        Refusal: `host.disk_full`, `host.io_error`; the device's own disk is at fault.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _writing(target):
-        descriptor = os.open(
-            target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        descriptor = os.open(target, flags, 0o600)
     try:
         try:
-            digest = _copy(source, window, target, descriptor, progress)
+            yield descriptor
         finally:
             os.close(descriptor)
-        with _writing(target):
-            _sync_directory(target.parent)
     except BaseException:
         with suppress(
             OSError
         ):  # the first error is the one to tell; what is left is removed at the next start
             target.unlink()
         raise
-    return digest
+
+
+def write_private(target: Path, descriptor: int, chunk: bytes) -> None:
+    """Append all of the chunk to a private file.
+
+    Raises:
+        Refusal: `host.disk_full`, `host.io_error`.
+    """
+    rest = memoryview(chunk)
+    with _writing(target):
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
 
 
 def hash_file(source: BinaryIO, window: Window, progress: Callable[[int], None]) -> str:
@@ -115,25 +144,6 @@ def hash_file(source: BinaryIO, window: Window, progress: Callable[[int], None])
     for chunk in read_chunks(source, window, progress):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _copy(
-    source: BinaryIO, window: Window, target: Path, descriptor: int, progress: Callable[[int], None]
-) -> str:
-    digest = hashlib.sha256()
-    for chunk in read_chunks(source, window, progress):
-        digest.update(chunk)
-        with _writing(target):
-            _write_all(descriptor, chunk)
-    with _writing(target):
-        os.fsync(descriptor)
-    return digest.hexdigest()
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _sync_directory(path: Path) -> None:

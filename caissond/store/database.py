@@ -47,6 +47,16 @@ _MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY(sha256, terms)) WITHOUT ROWID;
     CREATE INDEX handled_fingerprint ON handled(fingerprint, terms);
     """,
+    """
+    CREATE TABLE downgrade(
+        service TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY(service, version, digest)) WITHOUT ROWID;
+    CREATE TABLE hold(service TEXT PRIMARY KEY, version TEXT NOT NULL) WITHOUT ROWID;
+    DROP TABLE handled;
+    CREATE TABLE handled(
+        identity TEXT NOT NULL, terms TEXT NOT NULL, sha256 TEXT NOT NULL, outcome TEXT NOT NULL,
+        PRIMARY KEY(identity, terms, sha256)) WITHOUT ROWID;
+    """,
 )
 
 

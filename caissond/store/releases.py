@@ -1,7 +1,7 @@
 """What is known of releases: which one a service runs, which failed here, how often one was tried, what was handled."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from caissond.model.ids import UpdateId
 from caissond.model.records import Installed, Outcome, Release
@@ -55,15 +55,32 @@ class Releases:
             (*_key(release), code, update_id, at.isoformat()),
         )
 
+    def all_quarantined(self) -> tuple[Quarantined, ...]:
+        """In the order of services and versions."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT * FROM quarantine ORDER BY service, version").fetchall()
+        return tuple(_quarantined(row) for row in rows)
+
+    def clear_quarantine(self, service: str | None = None, version: str | None = None) -> int:
+        """Give releases another chance; all of them, or a service's, or one. Returns how many there were."""
+        chosen = [
+            one
+            for one in self.all_quarantined()
+            if service in (None, one.service) and version in (None, one.version)
+        ]
+        for one in chosen:
+            self._database.execute(
+                "DELETE FROM quarantine WHERE service = ? AND version = ? AND digest = ?",
+                (one.service, one.version, one.digest),
+            )
+        return len(chosen)
+
     def quarantined(self, release: Release) -> Quarantined | None:
         with self._database.read() as connection:
             row = connection.execute(
                 "SELECT * FROM quarantine WHERE service = ? AND version = ? AND digest = ?", _key(release)
             ).fetchone()
-        if row is None:
-            return None
-        service, version, digest, code, update_id, at = row
-        return Quarantined(service, version, digest, code, UpdateId(update_id), datetime.fromisoformat(at))
+        return _quarantined(row) if row else None
 
     def attempts(self, release: Release) -> int:
         """How often an update to this release was begun without coming to a verdict."""
@@ -84,29 +101,65 @@ class Releases:
             "DELETE FROM attempt WHERE service = ? AND version = ? AND digest = ?", _key(release)
         )
 
-    def remember_handled(self, sha256: str, *, terms: str, fingerprint: str, outcome: Outcome) -> None:
+    def use_downgrade(self, release: Release) -> None:
+        """The package's leave to go back to this release is used up."""
+        self._database.execute("INSERT OR IGNORE INTO downgrade VALUES(?, ?, ?)", _key(release))
+
+    def downgrade_used(self, release: Release) -> bool:
+        with self._database.read() as connection:
+            query = "SELECT 1 FROM downgrade WHERE service = ? AND version = ? AND digest = ?"
+            return connection.execute(query, _key(release)).fetchone() is not None
+
+    def hold(self, service: str, version: str) -> None:
+        """Somebody went back from this version: neither it nor an older one comes in by itself."""
+        self._database.execute("INSERT OR REPLACE INTO hold VALUES(?, ?)", (service, version))
+
+    def held(self, service: str) -> str | None:
+        """The version that somebody went back from; None when nothing is held."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT version FROM hold WHERE service = ?", (service,)).fetchone()
+        return str(row[0]) if row else None
+
+    def lift_hold(self, service: str) -> None:
+        self._database.execute("DELETE FROM hold WHERE service = ?", (service,))
+
+    def time_floor(self) -> datetime | None:
+        """No clock that says an earlier time is believed; None before the first commit."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'time_floor'").fetchone()
+        return datetime.fromisoformat(row[0]) if row else None
+
+    def save_time_floor(self, floor: datetime) -> None:
+        self._database.execute(
+            "INSERT OR REPLACE INTO meta VALUES('time_floor', ?)", (floor.astimezone(UTC).isoformat(),)
+        )
+
+    def reset_time_floor(self) -> None:
+        """Forget it; the build date still holds."""
+        self._database.execute("DELETE FROM meta WHERE key = ?", ("time_floor",))
+
+    def remember_handled(self, identity: str, *, terms: str, sha256: str, outcome: Outcome) -> None:
         """A package that lies on a medium had its turn.
 
         Args:
-            sha256: of the whole file.
-            terms: the catalog and trust settings it was judged by; under other terms it gets another turn.
-            fingerprint: of its size and manifest, cheap to find again.
+            identity: what tells it from others without reading all of it.
+            terms: what it was judged by; under other terms it gets another turn.
+            sha256: of the whole file, where only this very file is meant; else empty.
         """
         self._database.execute(
-            "INSERT OR REPLACE INTO handled VALUES(?, ?, ?, ?)",
-            (sha256, terms, fingerprint, outcome.value),
+            "INSERT OR REPLACE INTO handled VALUES(?, ?, ?, ?)", (identity, terms, sha256, outcome.value)
         )
 
-    def maybe_handled(self, fingerprint: str, *, terms: str) -> bool:
-        """Whether a package with this fingerprint had its turn: worth hashing the file for."""
+    def handled(self, identity: str, *, terms: str) -> frozenset[str]:
+        """The files with this identity that had their turn, by their SHA-256; an empty one stands for all of them."""
         with self._database.read() as connection:
-            query = "SELECT 1 FROM handled WHERE fingerprint = ? AND terms = ? LIMIT 1"
-            return connection.execute(query, (fingerprint, terms)).fetchone() is not None
+            query = "SELECT sha256 FROM handled WHERE identity = ? AND terms = ?"
+            return frozenset(row[0] for row in connection.execute(query, (identity, terms)))
 
-    def handled(self, sha256: str, *, terms: str) -> bool:
-        with self._database.read() as connection:
-            query = "SELECT 1 FROM handled WHERE sha256 = ? AND terms = ?"
-            return connection.execute(query, (sha256, terms)).fetchone() is not None
+
+def _quarantined(row: tuple[str, str, str, str, str, str]) -> Quarantined:
+    service, version, digest, code, update_id, at = row
+    return Quarantined(service, version, digest, code, UpdateId(update_id), datetime.fromisoformat(at))
 
 
 def _key(release: Release) -> tuple[str, str, str]:

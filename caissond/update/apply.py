@@ -1,19 +1,24 @@
 """Driving a record to its end, telling what happens, and writing the verdict down. Fresh updates and recovery alike."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from caissond.errors import CaissonError, DockerError, HostUnavailable, StoreError
-from caissond.host.ingest import import_image
+from semver import Version
+
+from caissond.errors import CaissonError, HostUnavailable, Refusal, SourceGone, StoreError
+from caissond.host.ingest import import_image, sweep_intermediates
+from caissond.intake.scan import Signature
 from caissond.model.catalog import HealthCheck
 from caissond.model.ids import ImageId, UpdateId
-from caissond.model.records import AuditKind, Failure, Outcome, Part, Record, Status, Verdict
+from caissond.model.records import GOING_BACK, AuditKind, Failure, Outcome, Part, Record, Status, Verdict
 from caissond.package.image import Image
 from caissond.update.conclude import conclude
 from caissond.update.container_steps import ContainerSteps, Tools
 from caissond.update.device import Device
 from caissond.update.engine import Step, after_restart, drive
+from caissond.update.trusting import raise_time_floor
 from caissond.update.verdicts import is_unsettled, outcome_of, verdict_on
 
 ROLLBACK_PAUSES_S = (1, 3)
@@ -21,16 +26,38 @@ ROLLBACK_PAUSES_S = (1, 3)
 
 @dataclass(frozen=True, slots=True)
 class StagedImage:
-    """A verified image in a private file."""
+    """An image whose config is verified, and where its layers are."""
 
     source: BinaryIO
+    """The package itself: what is not on the engine yet is read from it, checked, and handed on."""
     image: Image
+    limit_bytes: int
+    """What its layers may unpack to."""
+    before: Signature
+    """Of the file, when it was opened."""
+
+    def check_unchanged(self) -> None:
+        """
+        Raises:
+            SourceGone: `package.changed`.
+        """
+        if Signature.of(os.fstat(self.source.fileno())) != self.before:
+            raise SourceGone("cannot use the package: it changed while it was read", code="package.changed")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """An image that the engine has: the release before, under its keep tag."""
+
+    image_id: ImageId
 
 
 class UpdateHost:
-    """What the steps of one update are given: the staged images, and somebody to tell."""
+    """What the steps of one update are given: the images, and somebody to tell."""
 
-    def __init__(self, device: Device, update_id: UpdateId, staged: Mapping[str, StagedImage]) -> None:
+    def __init__(
+        self, device: Device, update_id: UpdateId, staged: Mapping[str, StagedImage | KeptImage]
+    ) -> None:
         self._device = device
         self._update_id = update_id
         self._staged = staged
@@ -41,15 +68,26 @@ class UpdateHost:
 
     def import_image(self, part: Part, tag: str) -> ImageId:
         service = part.release.service
+        staged = self._staged[service]
+        if isinstance(staged, KeptImage):
+            self._device.docker.tag(staged.image_id, tag)
+            return staged.image_id
         self.tell("update.loading", f"{service} {part.release.version}: the new image goes into Docker")
         self.audit(AuditKind.IMAGE_IMPORT_STARTED, part.release.reference)
         try:
-            loaded = self._load(self._staged[service], tag)
-        except DockerError as exc:
+            loaded = self._load(staged, tag)
+        except CaissonError as exc:
             self.audit(AuditKind.IMAGE_IMPORT_FAILED, exc.message)
             raise
         self.audit(AuditKind.IMAGE_IMPORT_SUCCEEDED, loaded)
         return loaded
+
+    def remove_intermediates(self) -> None:
+        """What a cut-off import left between two layers."""
+        device = self._device
+        sweep_intermediates(
+            device.docker, claim=device.claim, is_running=lambda update_id: update_id != self._update_id
+        )
 
     def _load(self, staged: StagedImage, tag: str) -> ImageId:
         total = sum(layer.size_bytes for layer in staged.image.layers)
@@ -62,9 +100,15 @@ class UpdateHost:
             self._device.beat(self._device.settings.docker.load_stall_secs)
             self._device.bus.progress("loading", done, total)
 
-        return import_image(
-            self._device.docker, staged.source, staged.image, tag=tag, on_progress=on_progress
-        )
+        device = self._device
+        try:
+            return import_image(
+                device.docker, staged.source, staged.image, tag=tag, work=device.paths.work / self._update_id,
+                mark=f"{device.claim}-{self._update_id}", limit_bytes=staged.limit_bytes, on_progress=on_progress,
+            )  # fmt: skip
+        except Refusal:
+            staged.check_unchanged()
+            raise
 
     def tell(self, code: str, text: str) -> None:
         self._device.bus.tell(code, text, update=self._update_id)
@@ -80,7 +124,7 @@ class UpdateHost:
 class Run:
     """One record on its way to a verdict."""
 
-    def __init__(self, device: Device, record: Record, staged: Mapping[str, StagedImage]) -> None:
+    def __init__(self, device: Device, record: Record, staged: Mapping[str, StagedImage | KeptImage]) -> None:
         self._device = device
         self._host = UpdateHost(device, record.update_id, staged)
         self._record = record
@@ -153,7 +197,7 @@ class Run:
         return drive(record, self._steps, device.journal.save, self._announce, device.docker.answers)
 
     def _announce(self, failure: Failure) -> None:
-        if not self._told_before:
+        if not self._told_before and not failure.refused:
             self._host.tell(
                 "update.rolling_back", f"{_services(self._record)}: {failure.message}; going back"
             )
@@ -171,9 +215,13 @@ class Run:
         return record
 
     def _audit_rollback(self, record: Record) -> None:
-        kind = AuditKind.ROLLBACK_FAILED if record.stuck else AuditKind.ROLLBACK_SUCCEEDED
         problem = record.stuck[0] if record.stuck else record.failure
-        self._host.audit(kind, problem.message if problem else "")
+        assert problem is not None  # nobody goes back without a reason
+        if problem.refused:
+            self._host.audit(AuditKind.VALIDATION_REJECTED, f"{problem.code}: {problem.message}")
+        else:
+            kind = AuditKind.ROLLBACK_FAILED if record.stuck else AuditKind.ROLLBACK_SUCCEEDED
+            self._host.audit(kind, problem.message)
 
     def _clean_up(self, verdict: Verdict) -> None:
         if verdict.outcome is not Outcome.SUCCEEDED:
@@ -189,15 +237,30 @@ class Run:
             self._host.audit(AuditKind.UPDATE_COMMITTED, f"{part_verdict.service} {part_verdict.version}")
 
     def _judge_release(self, record: Record) -> None:
-        """Only a verdict of the gate puts a release into quarantine; a success or a verdict ends the counting."""
+        """Only a verdict of the gate puts a release into quarantine; it ends the counting, and so do a success and a
+        package that is refused.
+        """
         outcome, failure = outcome_of(record), record.failure
         for part in record.parts:
             if failure is not None and failure.verdict:
                 self._device.releases.quarantine(
                     part.release, code=failure.code, update_id=record.update_id, at=self._device.now()
                 )
-            if outcome is Outcome.SUCCEEDED or (failure is not None and failure.verdict):
+            if outcome is Outcome.SUCCEEDED or (failure is not None and (failure.verdict or failure.refused)):
                 self._device.releases.clear_attempts(part.release)
+            if outcome is Outcome.SUCCEEDED:
+                self._remember_commit(part)
+
+    def _remember_commit(self, part: Part) -> None:
+        """What later packages are held against."""
+        releases, installed = self._device.releases, part.before.installed
+        if self._record.source == GOING_BACK:
+            releases.hold(part.release.service, installed.release.version if installed else "")
+            return
+        releases.lift_hold(part.release.service)
+        raise_time_floor(releases, part.release.created_at, self._device.now())
+        if installed and Version.parse(part.release.version) < Version.parse(installed.release.version):
+            releases.use_downgrade(part.release)
 
 
 def _describe(part: Part) -> str:

@@ -3,7 +3,7 @@
 import socket
 
 from caissond.errors import CaissonError
-from caissond.model.records import Outcome, Verdict
+from caissond.model.records import GOING_BACK, Outcome, Verdict
 from caissond.report.receipts import write_receipt
 from caissond.update.device import Device
 
@@ -55,11 +55,13 @@ def _sentence(verdict: Verdict) -> tuple[str, str]:
     what = " and ".join(f"{part.service} {part.version}" for part in verdict.parts)
     why = f": {verdict.message}" if verdict.message else ""
     if verdict.retry and verdict.outcome is not Outcome.ROLLBACK_FAILED:
-        return "update.interrupted", f"{what}: the update was cut off and is undone"
+        return "update.interrupted", f"{what}: the update was cut off and is undone{why}"
     if verdict.outcome is Outcome.SUCCEEDED and any(part.ungated for part in verdict.parts):
         return (
             "update.committed",
             f"{what}: the service has the new release; it was stopped and stays stopped",
         )
+    if verdict.outcome is Outcome.SUCCEEDED and verdict.source == GOING_BACK:
+        return "update.went_back", f"{what}: the service runs this earlier release again, as it was asked to"
     code, words = _TOLD[verdict.outcome]
     return code, f"{what}: {words}{why}"

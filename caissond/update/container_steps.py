@@ -44,7 +44,10 @@ class Host(Protocol):
     """What the steps need besides Docker."""
 
     def import_image(self, part: Part, tag: str) -> ImageId:
-        """Load the part's verified image under this tag."""
+        """Load the part's image, verified, under this tag."""
+
+    def remove_intermediates(self) -> None:
+        """Remove what an import that was cut off left between two layers."""
 
     def sync(self) -> None:
         """Write Docker's data root to its disk."""
@@ -125,6 +128,7 @@ class ContainerSteps:
 
     def unload_image(self) -> None:
         self._docker.untag(self._ingest_tag)
+        self._tools.host.remove_intermediates()
 
     # create-new
 

@@ -10,8 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from caissond.errors import CaissonError, GateFailed, HostUnavailable, Stopping, StoreError
+from caissond.errors import (
+    CaissonError,
+    GateFailed,
+    HostUnavailable,
+    Refusal,
+    SourceGone,
+    Stopping,
+    StoreError,
+)
 from caissond.model.records import Failure, Record, Status
+from caissond.update.policy import WAIT_FOR_THE_HOST
 
 Save = Callable[[Record], None]
 _log = logging.getLogger(__name__)
@@ -143,12 +152,14 @@ def _failure(step: Step, exc: Exception) -> Failure:
         return Failure(
             step=step.name, code="update.step_failed", message=f"{type(exc).__name__} in {step.name}"
         )
+    waits = isinstance(exc, (Stopping, HostUnavailable, SourceGone)) or exc.code in WAIT_FOR_THE_HOST
     return Failure(
         step=step.name,
         code=exc.code,
         message=exc.message,
         verdict=isinstance(exc, GateFailed),
-        interrupted=isinstance(exc, (Stopping, HostUnavailable)),
+        interrupted=waits,
+        refused=isinstance(exc, Refusal) and not waits,
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from caissond.errors import CaissonError, Conflict, HostUnavailable
 from caissond.host.docker import Inspect
+from caissond.host.ingest import sweep_intermediates
 from caissond.model.ids import PARKED_MARK, keep_tag, update_of_tag
 from caissond.model.records import Installed, Outcome, Verdict
 from caissond.store.database import Origin
@@ -54,6 +55,7 @@ def _sweep(device: Device) -> None:
     try:
         _remove_parked(device)
         _remove_tags(device, installed)
+        _remove_intermediates(device)
     except HostUnavailable:
         raise
     except CaissonError as exc:
@@ -82,6 +84,14 @@ def _is_committed(device: Device, current: Inspect) -> bool:
     known = device.releases.installed(str(labels.get("io.caisson.service", "")))
     ours = known is not None and known.update_id == labels.get("io.caisson.update")
     return ours and (bool(current["State"]["Running"]) or labels.get("io.caisson.running") == "no")
+
+
+def _remove_intermediates(device: Device) -> None:
+    """Half loaded images: after a power cut the contents of their layers may be lost, so no later load may build on
+    them.
+    """
+    running = {record.update_id for record in device.journal.unfinished()}
+    sweep_intermediates(device.docker, claim=device.claim, is_running=lambda update_id: update_id in running)
 
 
 def _remove_tags(device: Device, installed: tuple[Installed, ...]) -> None:

@@ -3,7 +3,6 @@
 What cannot be updated is refused here, with Docker's state as it was.
 """
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,6 @@ from caissond.host.docker import Docker, Inspect
 from caissond.model.catalog import Catalog, HealthKind, Service
 from caissond.model.ids import NEW_MARK, PARKED_MARK, ContainerId, ImageId
 from caissond.model.records import Before, Installed, Release
-from caissond.package.image import Image
-
-SPARE_BYTES = 32 * 1024 * 1024
 
 
 def survey(
@@ -127,8 +123,11 @@ def _full(reference: str) -> str:
     return reference if ":" in reference.rsplit("/", 1)[-1] else f"{reference}:latest"
 
 
-def check_health_check(service: Service, image: Image, before: Before) -> None:
+def check_health_check(service: Service, before: Before, *, has_healthcheck: bool) -> None:
     """Whether the replacement will have the health check that the gate is to ask.
+
+    Args:
+        has_healthcheck: whether its image has one.
 
     Raises:
         Refusal: `image.no_healthcheck`.
@@ -138,34 +137,8 @@ def check_health_check(service: Service, image: Image, before: Before) -> None:
     own: dict[str, Any] | None = before.container["Config"].get("Healthcheck")
     inherited = (before.image.get("Config") or {}).get("Healthcheck")
     asked_for = own if own != inherited else None
-    present = (
-        bool(asked_for.get("Test") and asked_for["Test"] != ["NONE"]) if asked_for else image.has_healthcheck
-    )
+    present = bool(asked_for.get("Test") and asked_for["Test"] != ["NONE"]) if asked_for else has_healthcheck
     if not present:
         raise Refusal(
             f"cannot watch {service.name}: its new image has no health check", code="image.no_healthcheck"
         )
-
-
-def check_space(needs: tuple[tuple[Path, int], ...]) -> None:
-    """Whether there is room for all of this at once; folders on one file system share its space.
-
-    Args:
-        needs: folders and the bytes that will be written below them. A folder that is not here is passed over.
-
-    Raises:
-        Refusal: `host.disk_full`.
-    """
-    wanted: dict[int, tuple[Path, int]] = {}
-    for folder, size_bytes in needs:
-        if folder.is_dir():
-            device = folder.stat().st_dev
-            wanted[device] = (folder, wanted.get(device, (folder, SPARE_BYTES))[1] + size_bytes)
-    for folder, size_bytes in wanted.values():
-        file_system = os.statvfs(folder)
-        free_bytes = file_system.f_bavail * file_system.f_frsize
-        if free_bytes < size_bytes:
-            text = (
-                f"cannot start: {folder} has {free_bytes >> 20} MiB free, {size_bytes >> 20} MiB are needed"
-            )
-            raise Refusal(text, code="host.disk_full")

@@ -1,12 +1,12 @@
 """One package from candidate to verdict: the story of Caisson, readable from top to bottom."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from caissond import __version__
 from caissond.errors import (
     CaissonError,
     HostUnavailable,
@@ -15,30 +15,31 @@ from caissond.errors import (
     Stopping,
     Truncated,
 )
-from caissond.intake.scan import Origin
+from caissond.intake.scan import Origin, Signature
 from caissond.model.catalog import Service
 from caissond.model.ids import Digest, UpdateId, new_update_id
-from caissond.model.manifest import Manifest
+from caissond.model.manifest import Manifest, Target
 from caissond.model.records import AuditKind, Before, Outcome, Part, Record, Release, Verdict
 from caissond.model.text import printable
-from caissond.package.image import Image, read_image
-from caissond.package.staging import copy_private, open_regular
-from caissond.package.validate import Package, check_image, read_package, whole_window
+from caissond.package.image import Image
+from caissond.package.staging import open_regular
+from caissond.package.validate import check_layout, identity_of, read_package, read_target
 from caissond.update.apply import Run, StagedImage
 from caissond.update.conclude import conclude
-from caissond.update.device import ByteProgress, Device
-from caissond.update.handled import Handled, has_signers
+from caissond.update.device import Device
+from caissond.update.handled import Handled
 from caissond.update.policy import (
     NOT_FOR_THIS_DEVICE,
     WAIT_FOR_THE_HOST,
     Act,
     Decision,
     check_runtime,
-    check_trust,
-    find_mismatches,
     plan_release,
+    select_targets_on,
 )
-from caissond.update.survey import check_health_check, check_reference, check_space, survey
+from caissond.update.space import check_room
+from caissond.update.survey import check_health_check, check_reference, survey
+from caissond.update.trusting import check_trust
 from caissond.update.verdicts import is_about_package, verdict_without_update
 
 
@@ -51,8 +52,8 @@ class Request:
     allow_unsigned: bool = False
     """The operator's word on the command line; the settings may say so too."""
     allow_downgrade: bool = False
-    newest_here: str | None = None
-    """The newest version for the same service in the same place."""
+    newest_here: Mapping[str, str] = field(default_factory=dict)
+    """By service, the newest version in the same place."""
 
 
 class PassedOver(CaissonError):
@@ -67,7 +68,9 @@ class _Turn:
     started_at: datetime
     update_id: UpdateId = field(default_factory=new_update_id)
     manifest: Manifest | None = None
-    sha256: str = ""
+    identity: str = ""
+    may_go_back: bool = False
+    """Somebody who may say so says that an older version is meant."""
 
     @property
     def name(self) -> str:
@@ -77,11 +80,14 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A package that was found right, and of which there is a private copy."""
+    """A package of which everything but the layers was found right."""
 
-    package: Package
     service: Service
+    target: Target
     release: Release
+    image: Image
+    file: Signature
+    """The file as it was before anything of it was read."""
 
 
 class Updater:
@@ -116,82 +122,42 @@ class Updater:
         device = self._device
         device.bus.tell("package.received", f"{turn.name}: looking at it", package=turn.name)
         device.audit(turn.update_id, AuditKind.VALIDATION_STARTED, f"started validating {turn.name!r}")
-        private = device.paths.work / turn.update_id
-        try:
-            taken = self._take_in(turn, private)
-            with private.open("rb", buffering=0) as copy:  # the source may go away from here on
-                staged = StagedImage(copy, self._check_copy(copy, taken))
-                return self._update(turn, taken, staged)
-        finally:
-            private.unlink(missing_ok=True)
-
-    def _take_in(self, turn: _Turn, private: Path) -> _Taken:
-        """Decide all that headers and manifest decide, then make the private copy. What is refused or done already
-        costs none.
-        """
         with open_regular(turn.request.path) as source:
-            package = read_package(source)
-            turn.manifest = package.manifest
-            service = self._check_wanted(package.manifest, turn.request)
-            release = _release(package.manifest, read_image(source, package.image_window))
-            self._device.docker.ping()
-            self._survey(service, release, turn)
-            turn.sha256 = self._copy(source, package, private)
-        return _Taken(package, service, release)
+            taken = self._take_in(source, turn)
+            return self._update(source, turn, taken)
 
-    def _copy(self, source: BinaryIO, package: Package, private: Path) -> str:
-        work = private.parent
-        work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        images = self._device.docker_root() or work
-        check_space(((work, package.size_bytes), (images, 2 * package.image_window.size_bytes)))
-        window = whole_window(source)
-        return copy_private(source, window, private, progress=self._progress("copying", window.size_bytes))
-
-    def _check_wanted(self, manifest: Manifest, request: Request) -> Service:
-        """Everything that the manifest alone decides."""
-        if mismatches := self.mismatches(manifest):
-            raise mismatches[0]
-        self.check_trust(allow_unsigned=request.allow_unsigned)
-        service = self._device.catalog.find(manifest.service)
-        assert service is not None  # find_mismatches would have said so
-        check_runtime(service)
-        unfinished = {
-            part.release.service for record in self._device.journal.unfinished() for part in record.parts
-        }
-        if service.name in unfinished:
-            text = f"cannot update {service.name}: an earlier update is not settled"
-            raise HostUnavailable(text, code="service.unsettled")
-        return service
-
-    def mismatches(self, manifest: Manifest) -> tuple[Refusal, ...]:
-        """Why the package is not for this device."""
-        return find_mismatches(manifest, self._device.catalog, __version__)
-
-    def check_trust(self, *, allow_unsigned: bool) -> None:
-        """Whether an unsigned package may come in.
-
-        Raises:
-            Refusal: `trust.unsigned`, `trust.no_signers`.
+    def _take_in(self, source: BinaryIO, turn: _Turn) -> _Taken:
+        """Decide all that can be decided without reading a layer. What the signatures vouch for is looked at once they
+        are found good, not before.
         """
-        allowed = allow_unsigned or self._device.settings.trust.allow_unsigned
-        check_trust(signed=False, allow_unsigned=allowed, has_signers=has_signers(self._device))
+        file = Signature.of(os.fstat(source.fileno()))
+        package = read_package(source)
+        turn.manifest = package.manifest
+        target, service = self._choose(package.manifest)
+        turn.may_go_back = turn.request.allow_downgrade
+        if check_trust(self._device, package, (service,), allow_unsigned=turn.request.allow_unsigned):
+            turn.may_go_back |= package.manifest.allow_downgrade
+        check_layout(source, package)
+        turn.identity = identity_of(source, package)
+        image = read_target(source, package, target)
+        return _Taken(service, target, _release(package.manifest, target, image), image, file)
 
-    def _check_copy(self, copy: BinaryIO, taken: _Taken) -> Image:
-        """Check the copy from end to end. What was checked is what is used."""
-        copied = read_package(copy)
-        progress = self._progress("checking", copied.image_window.size_bytes)
-        image = check_image(copy, copied, limit_bytes=self._room(), progress=progress)
-        if copied != taken.package or image.config_digest != taken.release.digest:
-            raise SourceGone("cannot use the package: it changed while it was read", code="package.changed")
-        return image
+    def _choose(self, manifest: Manifest) -> tuple[Target, Service]:
+        """The target that is this device's, and its service."""
+        selection = select_targets_on(self._device.settings, self._device.catalog, manifest)
+        if selection.problems:
+            raise selection.problems[0]
+        (target,) = selection.targets
+        service = self._device.catalog.find(target.service)
+        assert service is not None  # there would be a problem
+        return target, service
 
-    def _room(self) -> int:
-        folder = os.statvfs(self._device.docker_root() or self._device.paths.work)
-        return folder.f_bavail * folder.f_frsize
-
-    def _survey(self, service: Service, release: Release, turn: _Turn) -> Before:
+    def _survey(self, taken: _Taken, turn: _Turn) -> Before:
         """Everything that what is known of releases and what Docker has decide."""
-        device, name = self._device, check_runtime(service)
+        device, service, release = self._device, taken.service, taken.release
+        name = check_runtime(service)
+        self._check_settled(service)
+        device.docker.ping()
         self._decide(release, name, turn)
         installed = device.releases.installed(service.name)
         before = survey(
@@ -199,31 +165,39 @@ class Updater:
             is_known=lambda update: device.history.find(update) is not None,
         )  # fmt: skip
         check_reference(device.docker, release, name, device.catalog, device.releases.all_installed())
+        check_health_check(service, before, has_healthcheck=taken.image.has_healthcheck)
         return before
 
-    def _update(self, turn: _Turn, taken: _Taken, staged: StagedImage) -> Verdict:
+    def _check_settled(self, service: Service) -> None:
+        unfinished = self._device.journal.unfinished()
+        if service.name in {part.release.service for record in unfinished for part in record.parts}:
+            text = f"cannot update {service.name}: an earlier update is not settled"
+            raise HostUnavailable(text, code="service.unsettled")
+
+    def _update(self, source: BinaryIO, turn: _Turn, taken: _Taken) -> Verdict:
         device, release = self._device, taken.release
-        before = self._survey(taken.service, release, turn)  # once more: copying took its time
-        check_health_check(taken.service, staged.image, before)
+        before = self._survey(taken, turn)
+        limit_bytes = check_room(device, taken.image, taken.target)
         text = f"accepted package for {release.service} {release.version}"
         device.audit(turn.update_id, AuditKind.VALIDATION_ACCEPTED, text)
         device.bus.tell("package.accepted", f"{turn.name}: right for {release.service}", package=turn.name)
         device.check_stop()
         part = Part(container_name=check_runtime(taken.service), release=release, before=before)
         record = Record(
-            update_id=turn.update_id, parts=(part,), statuses={}, package=turn.name, package_sha256=turn.sha256,
-            source=turn.request.origin.value, started_at=turn.started_at,
+            update_id=turn.update_id, parts=(part,), statuses={}, package=turn.name,
+            package_identity=turn.identity, source=turn.request.origin.value, started_at=turn.started_at,
         )  # fmt: skip
+        staged = StagedImage(source, taken.image, limit_bytes, taken.file)
         return Run(device, record, {release.service: staged}).begin()
 
     def _decide(self, release: Release, name: str, turn: _Turn) -> None:
-        releases, request = self._device.releases, turn.request
-        downgrade_signed = turn.manifest is not None and turn.manifest.allow_downgrade
+        releases = self._device.releases
         installed, quarantined = releases.installed(release.service), releases.quarantined(release)
+        used = not turn.request.allow_downgrade and releases.downgrade_used(release)
         decision = plan_release(
             release, installed, quarantined_code=quarantined.code if quarantined else None,
-            attempts=releases.attempts(release), newest_here=request.newest_here,
-            allow_downgrade=request.allow_downgrade or downgrade_signed,
+            attempts=releases.attempts(release), newest_here=turn.request.newest_here.get(release.service),
+            allow_downgrade=turn.may_go_back and not used, held=releases.held(release.service),
         )  # fmt: skip
         if decision.code == "release.already_installed" and installed is not None:
             container = self._device.docker.find_container(name)
@@ -235,7 +209,7 @@ class Updater:
 
     def _remember(self, turn: _Turn, verdict: Verdict) -> None:
         if turn.request.origin is Origin.MEDIA and is_about_package(verdict):
-            self._handled.remember(turn.request.path, turn.sha256, verdict.outcome)
+            self._handled.remember(turn.request.path, verdict)
 
     def _is_running(self, turn: _Turn) -> bool:
         return any(record.update_id == turn.update_id for record in self._device.journal.unfinished())
@@ -253,21 +227,18 @@ class Updater:
             )
         verdict = verdict_without_update(
             turn.update_id, turn.name, outcome, error, source=turn.request.origin.value,
-            manifest=turn.manifest, sha256=turn.sha256, started_at=turn.started_at, finished_at=self._device.now(),
+            manifest=turn.manifest, identity=turn.identity, started_at=turn.started_at, finished_at=self._device.now(),
         )  # fmt: skip
         conclude(self._device, verdict)
         return verdict
 
-    def _progress(self, phase: str, total_bytes: int) -> ByteProgress:
-        return ByteProgress(self._device, phase, total_bytes)
 
-
-def _release(manifest: Manifest, image: Image) -> Release:
+def _release(manifest: Manifest, target: Target, image: Image) -> Release:
     return Release(
-        service=manifest.service,
+        service=target.service,
         version=manifest.version,
         digest=Digest(image.config_digest),
-        reference=manifest.reference,
+        reference=target.reference,
         created_at=manifest.created_at,
     )
 

@@ -16,6 +16,8 @@ def outcome_of(record: Record) -> Outcome:
         return Outcome.SUCCEEDED
     if record.stuck:
         return Outcome.ROLLBACK_FAILED
+    if record.failure.refused:
+        return Outcome.REFUSED
     stopped_old = any(
         name.endswith("/stop-old") and status is not Status.PENDING
         for name, status in record.statuses.items()
@@ -48,7 +50,7 @@ def verdict_on(record: Record, *, finished_at: datetime) -> Verdict:
     return Verdict(
         update_id=record.update_id,
         package=record.package,
-        package_sha256=record.package_sha256,
+        package_identity=record.package_identity,
         source=record.source,
         outcome=outcome,
         code=failure.code if failure else "",
@@ -78,23 +80,28 @@ def _part(part: Part, outcome: Outcome) -> PartVerdict:
 
 def verdict_without_update(
     update_id: UpdateId, package: str, outcome: Outcome, error: CaissonError, *, source: str,
-    manifest: Manifest | None, sha256: str, started_at: datetime, finished_at: datetime,
+    manifest: Manifest | None, identity: str, started_at: datetime, finished_at: datetime,
 ) -> Verdict:  # fmt: skip
     """The verdict on a package that changed nothing: refused, passed over, or put off."""
-    part = manifest and PartVerdict(
-        service=manifest.service, version=manifest.version, reference=manifest.reference, outcome=outcome
-    )
     return Verdict(
         update_id=update_id,
         package=printable(package, limit=200),
-        package_sha256=sha256,
+        package_identity=identity,
         source=source,
         outcome=outcome,
         code=error.code,
         message=printable(error.message, limit=500),
         hint=hint_for(error.code),
         retry=outcome is Outcome.POSTPONED,
-        parts=(part,) if part else (),
+        parts=_parts_of(manifest, outcome) if manifest else (),
         started_at=started_at,
         finished_at=finished_at,
+    )
+
+
+def _parts_of(manifest: Manifest, outcome: Outcome) -> tuple[PartVerdict, ...]:
+    by_service = {target.service: target.reference for target in reversed(manifest.targets)}
+    return tuple(
+        PartVerdict(service=service, version=manifest.version, reference=by_service[service], outcome=outcome)
+        for service in manifest.services
     )

@@ -7,7 +7,7 @@ and by digest when it lies on a medium.
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,23 +238,24 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _in_order(found: Iterable[Found]) -> list[tuple[Found, str | None]]:
-    """Newest first, each with the newest version for the same service in the same place."""
+def _in_order(found: Iterable[Found]) -> list[tuple[Found, Mapping[str, str]]]:
+    """Newest first, each with the newest version of each service in the same place."""
     peeked = [(file, *_peek(file.path)) for file in found]
-    newest: dict[tuple[Path, str], str] = {}
-    for file, service, version in peeked:
-        key = (file.place.path, service)
-        if version and (key not in newest or Version.parse(version) > Version.parse(newest[key])):
-            newest[key] = version
+    newest: dict[Path, dict[str, str]] = {}
+    for file, services, version in peeked:
+        here = newest.setdefault(file.place.path, {})
+        for service in services:
+            if service not in here or Version.parse(version) > Version.parse(here[service]):
+                here[service] = version
     peeked.sort(key=lambda item: Version.parse(item[2] or "0.0.0"), reverse=True)
-    return [(file, newest.get((file.place.path, service))) for file, service, _ in peeked]
+    return [(file, newest[file.place.path]) for file, _, _ in peeked]
 
 
-def _peek(path: Path) -> tuple[str, str]:
-    """The service and version a package says it is for; empty when it cannot be read, which its turn will tell."""
+def _peek(path: Path) -> tuple[tuple[str, ...], str]:
+    """The services and the version a package says it is for; empty when it cannot be read, which its turn will tell."""
     try:
         with open_regular(path) as source:
             manifest = read_package(source).manifest
-            return manifest.service, manifest.version
+            return manifest.services, manifest.version
     except (Refusal, SourceGone):
-        return "", ""
+        return (), ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from fixtures.engine import Engine, PrivateEngine, engine_for_tests, private_engine
+from fixtures.engine import Engine, PrivateEngine, Version, engine_for_tests, private_engine
 from tests.docker.inventory import take_inventory
 from tests.docker.rig import Rig, rig_on
 
@@ -28,6 +28,15 @@ def docker_client(engine: Engine) -> Iterator[docker.DockerClient]:
     """A client of the shared engine."""
     with closing(docker.DockerClient(base_url=engine.host)) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def docker26() -> Iterator[PrivateEngine]:
+    """An engine of Debian 13's Docker beside the shared one. Needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a Docker engine")
+    with private_engine("d26", version=Version.DOCKER26) as engine:
+        yield engine
 
 
 @pytest.fixture

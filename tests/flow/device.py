@@ -66,18 +66,38 @@ class QuickDevice(Device):
     def pause_whatever_comes(self, seconds: float) -> None:
         self.beat(seconds)
 
+    def sync_docker(self) -> None:
+        assert isinstance(self.docker, FakeDocker)
+        self.docker.sync()
+
 
 def package(
-    *, crashes: bool = False, version: str = "1.2.3", reference: str = NEW_REFERENCE, padding: bytes = b""
+    *,
+    crashes: bool = False,
+    version: str = "1.2.3",
+    reference: str = NEW_REFERENCE,
+    padding: tuple[int, ...] = (0,),
 ) -> bytes:
-    """A package for the service. Its image tells its version apart from others."""
-    layer = raw_package.archive(raw_package.entry("version", version.encode() + padding))
+    """A package for the service. Its image tells its version apart from others.
+
+    Args:
+        padding: for each layer, so many bytes more.
+    """
+    layers = {
+        f"{number}.tar": raw_package.archive(
+            raw_package.entry(f"version-{number}", version.encode() + bytes(more))
+        )
+        for number, more in enumerate(padding)
+    }
     config = raw_package.config(
-        raw_package.sha256(layer), config={"Cmd": [CRASHES if crashes else "serves"], "Env": ["A=b"]}
+        *map(raw_package.sha256, layers.values()),
+        config={"Cmd": [CRASHES if crashes else "serves"], "Env": ["A=b"]},
     )
     manifest = raw_package.MANIFEST.replace(NEW_REFERENCE.encode(), reference.encode())
     manifest = manifest.replace(b'"1.2.3"', f'"{version}"'.encode())
-    return raw_package.package(image=raw_package.image(layer=layer, config=config), manifest=manifest)
+    files = [raw_package.entry(name, layer) for name, layer in layers.items()]
+    image = raw_package.image(*files, layers=list(layers), config=config)
+    return raw_package.package(image=image, manifest=manifest)
 
 
 @dataclass
@@ -209,6 +229,7 @@ class World:
             f"{keeps} private tags, not {self.private_tags()}": len(self.private_tags()) == keeps,
             f"tags {tags}, not {self.public_tags()}": self.public_tags() == tags,
             f"{1 + keeps} images, not {len(self.docker.images)}": len(self.docker.images) == 1 + keeps,
+            "every layer is whole": not self.docker.hollow_images(),
             "the record is closed": not unfinished,
             "the state says what runs": (installed is not None) == (version == "new"),
             "nothing is left in the work folder": not list(self.paths.work.glob("*")),

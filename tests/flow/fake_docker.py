@@ -17,6 +17,8 @@ from caissond.host.docker import Docker, Inspect
 from caissond.model.ids import ContainerId, ImageId
 
 Interfere = Callable[[int, str], None]
+Chain = tuple[str, ...]
+"""Diff IDs from the bottom: what a layer is known by."""
 CRASHES = "crashes"
 """The command of an image whose containers end at once with code 3."""
 
@@ -32,6 +34,9 @@ class FakeDocker(Docker):
         self.containers: dict[str, Inspect] = {}
         self.images: dict[str, Inspect] = {}
         self.tagged: dict[str, str] = {}
+        self.unsynced: set[Chain] = set()
+        self.hollow: set[Chain] = set()
+        """Layers that are registered, and whose files a power cut has emptied."""
         self.calls: list[str] = []
         self.is_down = False
         self.before: Interfere = leave_alone
@@ -62,6 +67,29 @@ class FakeDocker(Docker):
             _stopped(container, exit_code=255)
         self._revive(was_running)
 
+    def lose_unsynced(self) -> None:
+        """What a power cut takes: nothing in the overlay2 path syncs a layer's files, though it is registered."""
+        self.hollow |= self.unsynced
+        self.unsynced = set()
+
+    def sync(self) -> None:
+        """syncfs on the data root."""
+        self.unsynced = set()
+
+    def hollow_images(self) -> set[str]:
+        """Images with a layer that has lost its content."""
+        return {
+            id
+            for id, image in self.images.items()
+            if self.hollow.intersection(_chains(image["RootFS"]["Layers"]))
+        }
+
+    def _forget_layers(self) -> None:
+        """Layers go with the last image that has them."""
+        there = {chain for image in self.images.values() for chain in _chains(image["RootFS"]["Layers"])}
+        self.unsynced &= there
+        self.hollow &= there
+
     def restart_with_live_restore(self) -> None:
         """dockerd alone ends and starts again: containers live on, and a parked `always` is revived beside them."""
         self._revive(set())
@@ -83,6 +111,7 @@ class FakeDocker(Docker):
             del self.containers[id]
         used = {container["Image"] for container in self.containers.values()} | set(self.tagged.values())
         self.images = {id: image for id, image in self.images.items() if id in used}
+        self._forget_layers()
 
     def named(self) -> dict[str, Inspect]:
         """All containers by name."""
@@ -166,6 +195,24 @@ class FakeDocker(Docker):
         with self._call("images"):
             return sorted(self.tagged)
 
+    def list_images(self, *, label: str | None = None) -> list[Inspect]:
+        with self._call("images-all", label or ""):
+            return [
+                {"Id": id, "Labels": _labels(image), "RepoTags": self._tags_of(id)}
+                for id, image in self.images.items()
+                if label is None or label in _labels(image)
+            ]
+
+    def remove_image(self, image: str) -> None:
+        with self._call("rmi", image):
+            tags = self._tags_of(self._find_image(image))
+            if len(tags) > 1 or any(one["Image"] == image for one in self.containers.values()):
+                raise Conflict(f"cannot remove image {image}: it is in use", code="docker.conflict")
+            for tag in tags:
+                del self.tagged[tag]
+            del self.images[image]
+            self._forget_layers()
+
     def tag(self, image: ImageId, reference: str) -> None:
         with self._call("tag", image, reference):
             self.tagged[reference] = self._find_image(image)
@@ -181,6 +228,7 @@ class FakeDocker(Docker):
             del self.tagged[reference]
             if not others:
                 del self.images[image]
+                self._forget_layers()
 
     def load(self, archive: Iterable[bytes], on_progress: Callable[[], None]) -> None:
         with self._call("load"):
@@ -189,6 +237,7 @@ class FakeDocker(Docker):
                 content = {name: file.read() for name, file in files.items() if file}
             on_progress()
             (manifest,) = json.loads(content["manifest.json"])
+            self._check_layers(manifest, content)
             image = self._keep_image(content[manifest["Config"]])
             self.tagged.update(dict.fromkeys(manifest["RepoTags"], image))
 
@@ -205,6 +254,21 @@ class FakeDocker(Docker):
         if id not in self.images:
             raise NotFound(f"cannot find image {image}", code="docker.not_found")
         return id
+
+    def _tags_of(self, image: str) -> list[str]:
+        return [tag for tag, id in self.tagged.items() if id == image]
+
+    def _check_layers(self, manifest: Inspect, content: dict[str, bytes]) -> None:
+        """A layer may be left out where an image has the chain up to it."""
+        diff_ids = json.loads(content[manifest["Config"]])["rootfs"]["diff_ids"]
+        chains = [image["RootFS"]["Layers"] for image in self.images.values()]
+        for number, (diff_id, name) in enumerate(zip(diff_ids, manifest["Layers"], strict=True), 1):
+            is_there = any(chain[:number] == diff_ids[:number] for chain in chains)
+            stored = content.get(name, b"")
+            if not is_there and f"sha256:{hashlib.sha256(stored).hexdigest()}" != diff_id:
+                raise DockerError("cannot load an image: no such file", code="docker.load_failed")
+            if not is_there:
+                self.unsynced.add(tuple(diff_ids[:number]))
 
     def _check_free(self, name: str) -> None:
         if name in self.named():
@@ -255,6 +319,10 @@ class FakeDocker(Docker):
 
     def _reference_of(self, container: Inspect) -> str:
         return next((tag for tag, id in self.tagged.items() if id == container["Image"]), container["Image"])
+
+
+def _chains(diff_ids: list[str]) -> Iterator[Chain]:
+    return (tuple(diff_ids[:number]) for number in range(1, len(diff_ids) + 1))
 
 
 def _stopped(container: Inspect, *, exit_code: int) -> None:

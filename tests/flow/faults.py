@@ -88,6 +88,7 @@ def kill(_world: World) -> None:
 
 
 def cut_power(world: World) -> None:
+    world.docker.lose_unsynced()
     world.docker.power_cut()
     raise Killed
 

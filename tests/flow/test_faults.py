@@ -37,6 +37,8 @@ from tests.flow.faults import (
 )
 
 GOOD, BAD = package(), package(crashes=True)
+LAYERS = package(padding=(3 << 20,) * 3)
+"""So large that they go into Docker one by one."""
 
 
 @pytest.fixture
@@ -79,6 +81,14 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_service_is_whole_after_a_fault_at_any_point(folder: Path, fault: str, content: bytes) -> None:
     assert broken_by(FAULTS[fault], folder, content) == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [name for name, fault in FAULTS.items() if fault.where is not Where.BEFORE_WRITE and not fault.lasting],
+)
+def test_service_is_whole_after_a_fault_between_two_layers(folder: Path, fault: str) -> None:
+    assert broken_by(FAULTS[fault], folder, LAYERS) == {}
 
 
 def _up(trial: Trial) -> list[str]:
@@ -173,6 +183,15 @@ def _next_attempt(trial: Trial) -> list[str]:
 @pytest.mark.parametrize("strike", [kill, go_down, cut_power, refuse, ask_to_stop])
 def test_package_that_was_cut_off_is_applied_at_the_next_attempt(folder: Path, strike: Strike) -> None:
     assert broken_by(Fault(strike, Where.BEFORE_CALL), folder, GOOD, _next_attempt) == {}
+
+
+def _next_attempt_whole(trial: Trial) -> list[str]:
+    return [*_next_attempt(trial), *trial.world.broken_promises()]
+
+
+@pytest.mark.parametrize("strike", [cut_power, kill, prune])
+def test_no_layer_that_a_power_cut_emptied_is_built_upon(folder: Path, strike: Strike) -> None:
+    assert broken_by(Fault(strike, Where.AFTER_CALL), folder, LAYERS, _next_attempt_whole) == {}
 
 
 def _stopped_in_order(trial: Trial) -> list[str]:

@@ -159,7 +159,9 @@ set -eu
 rules=$1 disk=$2 properties=$3
 mount -t tmpfs sys /sys
 mount -t tmpfs run /run
-mount -t tmpfs block /dev/block
+mount -t tmpfs dev /dev
+mkdir /dev/block
+mknod -m 666 /dev/null c 1 3
 mount -t tmpfs rules /usr/lib/udev/rules.d
 mount -t tmpfs rules /etc/udev
 mkdir -p /sys/bus/usb /sys/bus/pci /sys/class/block /run/udev/rules.d "$disk/sdz1"

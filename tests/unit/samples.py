@@ -66,7 +66,7 @@ def record(*steps: str, update_id: UpdateId = UPDATE, old: Before | None = None)
         parts=(Part(container_name="web", release=release(), before=old or before()),),
         statuses=dict.fromkeys(steps, Status.PENDING),
         package="web-1.2.3.edgepkg",
-        package_sha256="f" * 64,
+        package_identity="f" * 64,
         source="inbox",
         started_at=NOW,
     )

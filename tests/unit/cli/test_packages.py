@@ -15,6 +15,7 @@ from fixtures.hostile import LIMIT_BYTES, hostile_packages
 from fixtures.raw_package import MANIFEST, package
 from tests.unit.cli.command import Command
 
+KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZm"
 HOSTILE_NAMES = {
     "newline": b"a\nStatus: accepted.edgepkg",
     "escape sequence": b"a\x1b[2J\x1b]0;owned\x07.edgepkg",
@@ -67,8 +68,9 @@ def test_good_package_is_accepted_in_json(caisson: Command) -> None:
     path = caisson.package()
     document = caisson("package", "validate", path, "--allow-unsigned", "--json").json
     assert (document["package"], document["status"], document["issues"]) == (str(path), "accepted", [])
-    assert document["digest"].startswith("sha256:")
-    assert (document["manifest"]["service"], document["manifest"]["version"]) == ("frontend", "1.2.3")
+    assert [digest[:7] for digest in document["digests"]] == ["sha256:"]
+    (target,) = document["manifest"]["targets"]
+    assert (target["service"], document["manifest"]["version"]) == ("frontend", "1.2.3")
 
 
 def test_validation_leaves_a_trace_in_the_audit_chain(caisson: Command) -> None:
@@ -86,7 +88,7 @@ def test_unsigned_package_is_refused_by_default_with_what_to_do(caisson: Command
         "- [trust.no_signers] cannot trust any package: no signer is known to this device (E-402)",
         f"  {hint_for('trust.no_signers')}",
     ]
-    caisson.paths.allowed_signers.write_text("# nobody yet\nalice ssh-ed25519 AAAA\n")
+    caisson.paths.allowed_signers.write_text(f"# nobody yet\nalice ssh-ed25519 {KEY}\n")
     answer = caisson("package", "validate", caisson.package())
     assert (answer.code, "[trust.unsigned]" in answer.out) == (2, True)
 

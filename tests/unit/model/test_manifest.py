@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caissond.errors import Refusal
-from caissond.model.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from caissond.model.manifest import MAX_MANIFEST_BYTES, Manifest, Target, parse_manifest
 
 GOOD = """\
 format_version = 1
@@ -48,13 +48,17 @@ def code_of(content: bytes) -> str:
 
 
 def test_manifest_of_the_rust_tool_is_read_whole() -> None:
-    assert parse(GOOD) == Manifest(
+    target = Target(
         service="frontend",
         service_revision="frontend-v1",
         platform="linux/amd64",
+        reference="example/frontend:1.2.3",
+    )
+    assert parse(GOOD) == Manifest(
+        format_version=1,
         version="1.2.3",
         created_at=datetime(2026, 3, 16, 18, 30, tzinfo=UTC),
-        reference="example/frontend:1.2.3",
+        targets=(target,),
         min_updater_version="0.1.0-alpha",
         allow_downgrade=False,
     )
@@ -66,7 +70,7 @@ def test_format_version_is_an_integer_or_a_string(value: str) -> None:
 
 
 def test_service_update_is_the_same_package_type() -> None:
-    assert parse(changed('"service"', '"service-update"')).service == "frontend"
+    assert parse(changed('"service"', '"service-update"')).services == ("frontend",)
 
 
 def test_unknown_keys_and_tables_are_ignored() -> None:
@@ -84,7 +88,7 @@ def test_compatibility_may_be_left_out() -> None:
 
 
 FAULTS = {
-    "format_version two": (("= 1\n", "= 2\n"), "manifest.unsupported_format_version"),
+    "format_version three": (("= 1\n", "= 3\n"), "manifest.unsupported_format_version"),
     "format_version of words": (("= 1\n", '= "one"\n'), "manifest.unsupported_format_version"),
     "format_version padded": (("= 1\n", '= "01"\n'), "manifest.unsupported_format_version"),
     "format_version endless": (("= 1\n", f"= 0x{'f' * 5000}\n"), "manifest.unsupported_format_version"),
@@ -133,7 +137,7 @@ def test_fault_has_its_code(fault: str) -> None:
 
 def test_too_large_manifest_is_not_parsed() -> None:
     padding = b"#" * (MAX_MANIFEST_BYTES - len(GOOD))
-    assert parse_manifest(GOOD.encode() + padding).service == "frontend"
+    assert parse_manifest(GOOD.encode() + padding).services == ("frontend",)
     assert code_of(GOOD.encode() + padding + b"#") == "manifest.too_large"
 
 
@@ -162,7 +166,7 @@ def test_missing_key_is_named_by_its_path() -> None:
 )
 def test_reference_of_the_distribution_grammar_is_taken(reference: str) -> None:
     expected = reference if ":" in reference.rsplit("/", 1)[-1] else f"{reference}:latest"
-    assert parse(changed("example/frontend:1.2.3", reference)).reference == expected
+    assert parse(changed("example/frontend:1.2.3", reference)).targets[0].reference == expected
 
 
 @pytest.mark.parametrize(
@@ -229,10 +233,3 @@ def test_arbitrary_values_are_read_or_refused(values: list[str]) -> None:
     with suppress(Refusal):
         manifest = parse(template.format(*quoted))
         assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
-
-
-def test_package_with_several_targets_is_refused_as_a_bundle() -> None:
-    targets = b'[[targets]]\nservice = "a"\n[[targets]]\nservice = "b"\n'
-    with pytest.raises(Refusal) as refusal:
-        parse_manifest(b"format_version = 2\n" + targets)
-    assert refusal.value.code == "package.bundle_unsupported"

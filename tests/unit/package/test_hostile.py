@@ -1,62 +1,137 @@
-"""Every hostile package is refused with its own code, in little memory, and with a sentence fit to be shown."""
+"""The hostile corpus: every fault is refused with its own code, cheaply, and with a sentence fit to be shown.
 
-import io
-import tracemalloc
+It is written to the disk and read in another process, as a whole, by what `caisson package validate` does.
+"""
+
+import os
+import random
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from caissond.errors import CaissonError
 from caissond.model.events import EVENTS
 from caissond.model.text import has_hidden
-from caissond.package.archive import Profile, Window, read_members
-from caissond.package.image import read_image, verify_layers
-from fixtures.hostile import LIMIT_BYTES, hostile_packages
+from caissond.update.device import Device
+from caissond.update.examine import Examination, examine
+from fixtures.hostile_trust import EXPIRED, SECOND, STRANGER
+from fixtures.invalid import EXPECTED, entry_in, faults, write_corpus
 from fixtures.raw_package import package
+from fixtures.raw_package_2 import MAKER, members_2, package_2, packed
+from fixtures.signatures import Key
+from tests.unit.package.corpus_reader import Reading, open_roots, run
 
-MOST_MEMORY_BYTES = 16 << 20
-
-
-def read_all(content: bytes) -> None:
-    """What is done to a package before Docker hears of it, as far as its bytes go."""
-    source = io.BytesIO(content)
-    members = {
-        member.name: member for member in read_members(source, Window(0, len(content)), Profile.PACKAGE)
-    }
-    image = read_image(source, members["image.tar"].window)
-    verify_layers(source, image, limit_bytes=LIMIT_BYTES, progress=lambda _: None)
+MOST_MEMORY_BYTES = 150 << 20
+MOST_SECONDS = 10
 
 
-def refusal_of(fault: str) -> CaissonError:
-    with pytest.raises(CaissonError) as caught:
-        read_all(hostile_packages()[fault][0])
-    return caught.value
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus") / "invalid"
+    write_corpus(folder)
+    return folder
 
 
-def test_package_without_a_fault_is_accepted() -> None:
-    read_all(package())
+@pytest.fixture(scope="module")
+def readings(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reading]:
+    return run(corpus, tmp_path_factory.mktemp("roots"))
 
 
-@pytest.mark.parametrize("fault", hostile_packages())
-def test_hostile_package_is_refused_with_its_code(fault: str) -> None:
-    assert refusal_of(fault).code == hostile_packages()[fault][1]
+@pytest.fixture(scope="module")
+def devices(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Device]:
+    return open_roots(tmp_path_factory.mktemp("devices"))
 
 
-@pytest.mark.parametrize("fault", hostile_packages())
-def test_refusal_is_in_the_table_and_can_be_shown(fault: str) -> None:
-    refusal = refusal_of(fault)
-    assert refusal.code in EVENTS
-    assert refusal.message.startswith("cannot ")
-    assert len(refusal.message) < 600
-    assert not has_hidden(refusal.message)
+@pytest.mark.parametrize("fault", faults())
+def test_fault_is_refused_with_its_code(readings: dict[str, Reading], fault: str) -> None:
+    reading = readings[fault]
+    assert reading.raised == ""
+    assert reading.codes[:1] == [faults()[fault].code] == [reading.expected]
 
 
-@pytest.mark.parametrize("fault", hostile_packages())
-def test_hostile_package_costs_little_memory(fault: str) -> None:
-    content = hostile_packages()[fault][0]
-    tracemalloc.start()
-    try:
-        with pytest.raises(CaissonError):
-            read_all(content)
-        assert tracemalloc.get_traced_memory()[1] - len(content) < MOST_MEMORY_BYTES
-    finally:
-        tracemalloc.stop()
+@pytest.mark.parametrize("fault", faults())
+def test_refusal_is_in_the_table_and_can_be_shown(readings: dict[str, Reading], fault: str) -> None:
+    reading = readings[fault]
+    assert EVENTS.keys() >= set(reading.codes)
+    for message in reading.messages:
+        assert message.startswith("cannot ")
+        assert len(message) < 600
+        assert not has_hidden(message)
+
+
+@pytest.mark.parametrize("fault", faults())
+def test_fault_costs_little_time_and_memory(readings: dict[str, Reading], fault: str) -> None:
+    assert readings[fault].seconds < MOST_SECONDS
+    assert readings[fault].peak_bytes < MOST_MEMORY_BYTES
+
+
+def test_every_folder_of_the_corpus_holds_one_thing_and_says_what_to_expect(corpus: Path) -> None:
+    folders = {folder.name: folder for folder in corpus.iterdir()}
+    assert folders.keys() == faults().keys()
+    for folder in folders.values():
+        expected = tomllib.loads((folder / EXPECTED).read_text())
+        assert expected.keys() == {"code", "why", "allow_unsigned", "required_signatures"}
+        assert expected["code"] in EVENTS
+        assert os.path.lexists(entry_in(folder))
+
+
+class Reader:
+    """A device of the corpus, and a file on its medium."""
+
+    def __init__(self, device: Device, path: Path) -> None:
+        self._device, self.path = device, path
+
+    def __call__(self, content: bytes, *, allow_unsigned: bool = False) -> Examination:
+        self.path.write_bytes(content)
+        return self.look(allow_unsigned=allow_unsigned)
+
+    def look(self, *, allow_unsigned: bool = False) -> Examination:
+        return examine(self._device, self.path, allow_unsigned=allow_unsigned, every_byte=True)
+
+
+@pytest.fixture
+def look(devices: dict[int, Device], tmp_path: Path) -> Reader:
+    return Reader(devices[1], tmp_path / "x.edgepkg")
+
+
+def test_packages_without_a_fault_are_accepted(look: Reader) -> None:
+    assert look(package_2()).problems == []
+    assert look(package_2(signatures=b""), allow_unsigned=True).problems == []
+    assert look(package(), allow_unsigned=True).problems == []
+
+
+@pytest.mark.parametrize("key", [STRANGER, EXPIRED])
+def test_signature_that_does_not_count_does_no_harm(look: Reader, key: Key) -> None:
+    manifest = members_2()["manifest.toml"]
+    other = key.sshsig(manifest)
+    assert look(package_2(signatures=MAKER.sshsig(manifest) + other)).problems == []
+    assert look(package_2(signatures=other), allow_unsigned=True).problems == []
+
+
+def test_two_signatures_by_two_keys_are_enough_where_two_are_asked_for(
+    devices: dict[int, Device], tmp_path: Path
+) -> None:
+    manifest = members_2()["manifest.toml"]
+    signatures = MAKER.sshsig(manifest) + SECOND.sshsig(manifest)
+    found = Reader(devices[2], tmp_path / "x.edgepkg")(package_2(signatures=signatures))
+    assert [signature.principals for signature in found.signatures] == [
+        "maker@example.org",
+        "second@example.org",
+    ]
+    assert found.problems == []
+
+
+def test_no_byte_of_a_signed_package_can_be_changed_by_one_bit(look: Reader) -> None:
+    """Every byte, so every block, header, signature, manifest, layer, and the zeros in between; one bit of each."""
+    good, chance = packed(members_2()), random.Random(2)
+    assert look(good).problems == []
+    accepted = []
+    with look.path.open("r+b", buffering=0) as file:
+        for position, byte in enumerate(good):
+            bit = 1 << chance.randrange(8)
+            os.pwrite(file.fileno(), bytes([byte ^ bit]), position)
+            if not look.look().problems:
+                accepted.append((position, bit))
+            os.pwrite(file.fileno(), bytes([byte]), position)
+    assert accepted == []
+    assert look.look().problems == []

@@ -1,10 +1,8 @@
 """The docker-save view: the three shapes that are about, and images that are cut, changed or pulled out."""
 
-import errno
 import gzip
 import io
 import json
-import random
 import tarfile
 from collections.abc import Callable
 
@@ -12,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caissond.errors import CaissonError, Refusal, SourceGone, Truncated
+from caissond.errors import CaissonError, Refusal, Truncated
 from caissond.package.archive import Window
-from caissond.package.image import Compression, Image, read_image, verify_layers
+from caissond.package.image import Image, read_image
+from caissond.package.layers import verify_layers
 from fixtures.raw_package import LAYER, archive, config, entry, image, sha256
 
 OTHER = archive(entry("etc/issue", b"other\n"))
@@ -74,7 +73,7 @@ def read(content: bytes) -> Image:
 
 
 def verify(content: bytes, limit_bytes: int = 1 << 20) -> None:
-    verify_layers(io.BytesIO(content), read(content), limit_bytes=limit_bytes, progress=lambda _: None)
+    verify_layers(io.BytesIO(content), read(content).layers, limit_bytes=limit_bytes, progress=lambda _: None)
 
 
 def code_of(content: bytes) -> str:
@@ -123,7 +122,7 @@ class TestShape:
 def test_image_inside_a_package_is_read_in_its_place() -> None:
     content = b"x" * 512 + GOOD + b"y" * 512
     found = read_image(io.BytesIO(content), Window(512, len(GOOD)))
-    verify_layers(io.BytesIO(content), found, limit_bytes=1 << 20, progress=lambda _: None)
+    verify_layers(io.BytesIO(content), found.layers, limit_bytes=1 << 20, progress=lambda _: None)
 
 
 def test_manifest_may_come_first() -> None:
@@ -170,42 +169,6 @@ def test_127_layers_are_accepted() -> None:
     assert code_of(image(config=content, layers=["layer.tar"] * 127)) == ""
 
 
-@given(content=st.binary(max_size=5000))
-def test_gzip_layer_is_verified_unpacked(content: bytes) -> None:
-    packed = image(layer=gzip.compress(content, mtime=0), config=config(sha256(content)))
-    assert read(packed).layers[0].compression is Compression.GZIP
-    assert code_of(packed) == ""
-
-
-@pytest.mark.parametrize("size", [0, 1, 100, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000])
-@pytest.mark.parametrize("kind", ["random", "zeros"])
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-def test_layer_of_any_size_verifies_up_to_the_limit_exactly(size: int, kind: str, packed: bool) -> None:
-    layer = random.Random(size).randbytes(size) if kind == "random" else bytes(size)
-    stored = gzip.compress(layer, 1, mtime=0) if packed else layer
-    content = image(layer=stored, config=config(sha256(layer)))
-    verify(content, limit_bytes=size)
-    if size:
-        with pytest.raises(Refusal, match="unpack to more than") as caught:
-            verify(content, limit_bytes=size - 1)
-        assert caught.value.code == "image.too_large"
-
-
-def test_limit_holds_for_all_layers_together() -> None:
-    content = image(config=config(*[sha256(LAYER)] * 3), layers=["layer.tar"] * 3)
-    verify(content, limit_bytes=3 * len(LAYER))
-    with pytest.raises(Refusal):
-        verify(content, limit_bytes=3 * len(LAYER) - 1)
-
-
-def test_progress_adds_up_to_what_was_read() -> None:
-    layer = bytes(3_000_000)
-    content = image(layer=gzip.compress(layer, mtime=0), config=config(sha256(layer)))
-    told: list[int] = []
-    verify_layers(io.BytesIO(content), read(content), limit_bytes=1 << 22, progress=told.append)
-    assert sum(told) == read(content).layers[0].size_bytes
-
-
 def test_reading_an_image_does_not_read_its_layers() -> None:
     class Counting(io.BytesIO):
         bytes_read = 0
@@ -219,26 +182,6 @@ def test_reading_an_image_does_not_read_its_layers() -> None:
     source = Counting(content)
     read_image(source, Window(0, len(content)))
     assert source.bytes_read < 8192
-
-
-def test_stick_pulled_while_a_layer_is_verified_is_an_ordinary_event() -> None:
-    class Pulled(io.BytesIO):
-        def read(self, _: int | None = -1, /) -> bytes:
-            raise OSError(errno.EIO, "gone")
-
-    with pytest.raises(SourceGone):
-        verify_layers(Pulled(GOOD), read(GOOD), limit_bytes=1 << 20, progress=lambda _: None)
-
-
-def test_file_that_shrinks_after_it_was_read_may_still_be_growing() -> None:
-    found = read(GOOD)
-    with pytest.raises(Truncated):
-        verify_layers(
-            io.BytesIO(GOOD[: found.layers[0].offset + 10]),
-            found,
-            limit_bytes=1 << 20,
-            progress=lambda _: None,
-        )
 
 
 @given(st.data())

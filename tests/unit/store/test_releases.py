@@ -1,6 +1,7 @@
 """What is known of releases outlives the process, and is kept apart by service, version and digest."""
 
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
@@ -59,15 +60,31 @@ def test_attempts_are_counted_until_they_are_cleared(releases: Releases, databas
 
 
 def test_handled_package_gets_another_turn_under_other_terms(releases: Releases) -> None:
-    releases.remember_handled("sha", terms="strict", fingerprint="print", outcome=Outcome.REFUSED)
-    assert releases.handled("sha", terms="strict")
-    assert releases.maybe_handled("print", terms="strict")
-    assert not releases.handled("sha", terms="lenient")
-    assert not releases.maybe_handled("print", terms="lenient")
-    assert not releases.handled("other", terms="strict")
+    releases.remember_handled("identity", terms="strict", sha256="", outcome=Outcome.REFUSED)
+    assert releases.handled("identity", terms="strict") == {""}
+    assert releases.handled("identity", terms="lenient") == frozenset()
+    assert releases.handled("other", terms="strict") == frozenset()
 
 
-def test_package_may_be_handled_twice(releases: Releases) -> None:
-    for outcome in (Outcome.REFUSED, Outcome.SUCCEEDED):
-        releases.remember_handled("sha", terms="strict", fingerprint="print", outcome=outcome)
-    assert releases.handled("sha", terms="strict")
+def test_copies_of_a_package_are_told_apart(releases: Releases) -> None:
+    for sha256 in ("one", "two", "two"):
+        releases.remember_handled("identity", terms="strict", sha256=sha256, outcome=Outcome.REFUSED)
+    assert releases.handled("identity", terms="strict") == {"one", "two"}
+
+
+def test_leave_to_go_back_is_used_up_for_that_release_only(releases: Releases, database: Database) -> None:
+    releases.use_downgrade(release("1.0.0"))
+    releases.use_downgrade(release("1.0.0"))
+    with closing(Database(database.path)) as again:
+        assert Releases(again).downgrade_used(release("1.0.0"))
+        assert not Releases(again).downgrade_used(release("1.0.1"))
+
+
+def test_time_floor_is_kept_until_it_is_reset(releases: Releases, database: Database) -> None:
+    assert releases.time_floor() is None
+    for floor in (NOW, NOW + timedelta(days=1)):
+        releases.save_time_floor(floor)
+    with closing(Database(database.path)) as again:
+        assert Releases(again).time_floor() == NOW + timedelta(days=1)
+    releases.reset_time_floor()
+    assert releases.time_floor() is None

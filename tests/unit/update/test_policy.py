@@ -1,7 +1,5 @@
 """Which package gets in, and the word for why not."""
 
-from contextlib import nullcontext
-
 import pytest
 
 from caissond.errors import Refusal
@@ -13,10 +11,10 @@ from caissond.update.policy import (
     MAX_ATTEMPTS,
     NOT_FOR_THIS_DEVICE,
     Act,
+    Selection,
     check_runtime,
-    check_trust,
-    find_mismatches,
     plan_release,
+    select_targets,
 )
 from tests.unit.samples import NOW, installed, release
 
@@ -119,61 +117,97 @@ service = "s"
 )
 
 
-def manifest(**fields: str) -> Manifest:
-    good = {"service": "web", "service_revision": "web-v1", "platform": "linux/amd64", "version": "1.2.3"}
-    return Manifest.model_validate({**good, "created_at": NOW, "reference": "example/web:1.2.3", **fields})
+WEB = {
+    "service": "web",
+    "service_revision": "web-v1",
+    "platform": "linux/amd64",
+    "reference": "example/web:1.2.3",
+}
+
+
+def package(*targets: dict[str, object], **fields: object) -> Manifest:
+    """A manifest of the good target, with each of these changes; one of them when there is none."""
+    changed = [WEB | target for target in targets or ({},)]
+    good = {"format_version": 2, "version": "1.2.3", "created_at": NOW, "targets": changed}
+    return Manifest.model_validate(good | fields)
+
+
+def select(manifest: Manifest, device_type: str | None = None) -> Selection:
+    return select_targets(manifest, CATALOG, updater_version="1.0.0", device_type=device_type)
+
+
+def codes(selection: Selection) -> list[str]:
+    return [problem.code for problem in selection.problems]
 
 
 @pytest.mark.parametrize(
-    ("fields", "codes"),
+    ("target", "fields", "expected"),
     [
-        ({}, []),
-        ({"service": "db"}, ["package.unknown_service"]),
-        ({"service_revision": "web-v2"}, ["package.service_revision_mismatch"]),
-        ({"platform": "linux/arm64"}, ["package.platform_mismatch"]),
-        ({"min_updater_version": "1.0.0"}, []),
-        ({"min_updater_version": "0.1.0-alpha"}, []),
-        ({"min_updater_version": "1.0.1"}, ["package.updater_too_old"]),
-        ({"min_updater_version": "1.0.1-rc.1"}, ["package.updater_too_old"]),
+        ({}, {}, []),
+        ({"service": "db"}, {}, ["package.unknown_service"]),
+        ({"service": "db"}, {"min_updater_version": "9.0.0"}, ["package.unknown_service"]),
+        ({"service_revision": "web-v2"}, {}, ["package.service_revision_mismatch"]),
+        ({"platform": "linux/arm64"}, {}, ["package.platform_mismatch"]),
+        ({}, {"min_updater_version": "1.0.0"}, []),
+        ({}, {"min_updater_version": "0.1.0-alpha"}, []),
+        ({}, {"min_updater_version": "1.0.1"}, ["package.updater_too_old"]),
+        ({}, {"min_updater_version": "1.0.1-rc.1"}, ["package.updater_too_old"]),
         (
-            {"service_revision": "x", "platform": "y", "min_updater_version": "9.0.0"},
+            {"service_revision": "x", "platform": "y"},
+            {"min_updater_version": "9.0.0"},
             ["package.service_revision_mismatch", "package.platform_mismatch", "package.updater_too_old"],
         ),
     ],
 )
-def test_everything_that_does_not_fit_is_found(fields: dict[str, str], codes: list[str]) -> None:
-    assert [problem.code for problem in find_mismatches(manifest(**fields), CATALOG, "1.0.0")] == codes
+def test_everything_that_does_not_fit_is_found(
+    target: dict[str, object], fields: dict[str, object], expected: list[str]
+) -> None:
+    assert codes(select(package(target, **fields))) == expected
 
 
 def test_mismatch_says_what_was_expected_and_what_came() -> None:
-    (problem,) = find_mismatches(manifest(platform="linux/arm64"), CATALOG, "1.0.0")
+    (problem,) = select(package({"platform": "linux/arm64"})).problems
     assert problem.message == ("cannot update a service for 'linux/amd64': the package is for 'linux/arm64'")
+
+
+@pytest.mark.parametrize(("mine", "expected"), [("kiosk", []), ("crane", ["package.device_type_mismatch"])])
+def test_package_for_types_of_devices_fits_only_these(mine: str, expected: list[str]) -> None:
+    assert codes(select(package(device_types=("pump", "kiosk")), mine)) == expected
+
+
+def test_device_without_a_type_takes_only_packages_for_all() -> None:
+    assert codes(select(package())) == []
+    (problem,) = select(package(device_types=("pump",))).problems
+    assert problem.message == "cannot use a package for 'pump': this device has no type"
+
+
+def test_other_platforms_and_revisions_of_a_service_are_passed_over() -> None:
+    others: list[dict[str, object]] = [{"platform": "linux/arm64"}, {}, {"service_revision": "web-v2"}]
+    selection = select(package(*others))
+    assert [target.platform for target in selection.targets] == ["linux/amd64"]
+    assert selection.problems == ()
+
+
+def test_target_of_a_service_that_is_not_here_refuses_the_package_unless_it_is_optional() -> None:
+    assert codes(select(package({}, {"service": "db"}))) == ["package.unknown_service"]
+    selection = select(package({}, {"service": "db", "optional": True}))
+    assert (len(selection.targets), selection.problems) == (1, ())
+
+
+def test_package_of_which_nothing_fits_is_refused_even_if_all_of_it_is_optional() -> None:
+    selection = select(package({"service": "db", "optional": True}))
+    assert (selection.targets, codes(selection)) == ((), ["package.unknown_service"])
+
+
+def test_bundle_is_refused_until_it_can_be_applied() -> None:
+    assert codes(select(package({}, {"service": "stack", "service_revision": "1"}))) == [
+        "package.bundle_unsupported"
+    ]
 
 
 def test_old_updater_is_a_fault_of_the_device_and_not_another_device() -> None:
     assert "package.updater_too_old" not in NOT_FOR_THIS_DEVICE
     assert {"package.unknown_service", "package.platform_mismatch"} < NOT_FOR_THIS_DEVICE
-
-
-# whom to trust
-
-
-@pytest.mark.parametrize(
-    ("signed", "allow_unsigned", "has_signers", "code"),
-    [
-        (False, False, True, "trust.unsigned"),
-        (False, False, False, "trust.no_signers"),
-        (False, True, False, None),
-        (False, True, True, None),
-        (True, False, True, None),
-    ],
-)
-def test_unsigned_package_comes_in_only_where_it_is_allowed(
-    signed: bool, allow_unsigned: bool, has_signers: bool, code: str | None
-) -> None:
-    with pytest.raises(Refusal) if code else nullcontext() as refused:
-        check_trust(signed=signed, allow_unsigned=allow_unsigned, has_signers=has_signers)
-    assert (refused.value.code if refused else None) == code
 
 
 def service(name: str) -> Service:

@@ -1,6 +1,5 @@
 """What cannot be updated is refused before anything is touched, and everything an undo needs is read."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ from caissond.errors import HostUnavailable, NotFound, Refusal
 from caissond.host.docker import Docker, Inspect
 from caissond.model.catalog import Catalog, HealthCheck, HealthKind, Service, parse_catalog
 from caissond.model.records import Before, Installed, Release
-from caissond.package.image import Image
-from caissond.update.survey import SPARE_BYTES, check_health_check, check_reference, check_space, survey
+from caissond.update.survey import check_health_check, check_reference, survey
 from tests.unit.samples import OLD_IMAGE, before, installed, release
 
 STATE_DIR = Path("/var/lib/caisson")
@@ -277,10 +275,6 @@ def test_tag_that_a_foreign_container_uses_is_refused(engine: Engine) -> None:
 # the health check
 
 
-def image(*, has_healthcheck: bool) -> Image:
-    return Image("sha256:0", b"{}", "linux", "amd64", "", has_healthcheck, ())
-
-
 def healthy(kind: HealthKind = HealthKind.CONTAINER_HEALTH) -> Service:
     return WEB.model_copy(update={"health_check": HealthCheck(kind=kind)})
 
@@ -310,40 +304,14 @@ CURL, NONE = ["CMD", "curl"], ["NONE"]
 def test_gate_asks_only_for_a_health_check_that_will_be_there(
     own: list[str] | None, inherited: list[str] | None, new_image_has_one: bool, known: bool
 ) -> None:
-    new = image(has_healthcheck=new_image_has_one)
+    before = old(own, inherited)
     if known:
-        check_health_check(healthy(), new, old(own, inherited))
+        check_health_check(healthy(), before, has_healthcheck=new_image_has_one)
         return
     with pytest.raises(Refusal, match="cannot watch web") as refused:
-        check_health_check(healthy(), new, old(own, inherited))
+        check_health_check(healthy(), before, has_healthcheck=new_image_has_one)
     assert refused.value.code == "image.no_healthcheck"
 
 
 def test_running_needs_no_health_check() -> None:
-    check_health_check(healthy(HealthKind.RUNNING), image(has_healthcheck=False), old(None, None))
-
-
-# space
-
-
-def free_bytes(folder: Path) -> int:
-    file_system = os.statvfs(folder)
-    return file_system.f_bavail * file_system.f_frsize
-
-
-def test_space_that_is_there_is_enough(tmp_path: Path) -> None:
-    check_space(((tmp_path, 1000), (tmp_path / "not here", 1 << 60)))
-
-
-def test_folders_on_one_disk_share_its_space(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    half = free_bytes(tmp_path) // 2 + SPARE_BYTES
-    check_space(((tmp_path, half),))
-    with pytest.raises(Refusal, match=r"has \d+ MiB free, \d+ MiB are needed") as refused:
-        check_space(((tmp_path, half), (tmp_path / "other", half)))
-    assert refused.value.code == "host.disk_full"
-
-
-def test_some_space_is_always_left(tmp_path: Path) -> None:
-    with pytest.raises(Refusal):
-        check_space(((tmp_path, free_bytes(tmp_path) - SPARE_BYTES // 2),))
+    check_health_check(healthy(HealthKind.RUNNING), old(None, None), has_healthcheck=False)

@@ -5,7 +5,7 @@ import pytest
 from caissond.errors import Refusal
 from caissond.model.events import EVENTS
 from caissond.model.ids import UpdateId
-from caissond.model.manifest import Manifest
+from caissond.model.manifest import Manifest, Target
 from caissond.model.records import Failure, Outcome, Record, Status
 from caissond.update.verdicts import (
     is_about_package,
@@ -105,12 +105,13 @@ def test_part_tells_what_ran_before_and_whether_the_gate_was_asked() -> None:
 
 
 def refused(package: str, *, message: str = "cannot", outcome: Outcome = Outcome.REFUSED) -> str:
-    manifest = Manifest(
-        service="web", service_revision="1", platform="p", version="1.0.0", created_at=NOW, reference="web:1"
+    targets = tuple(
+        Target(service="web", service_revision="1", platform=name, reference="web:1") for name in "pq"
     )
+    manifest = Manifest(format_version=1, version="1.0.0", created_at=NOW, targets=targets)
     verdict = verdict_without_update(
         UpdateId(UPDATE), package, outcome, Refusal(message, code="trust.unsigned"), source="inbox",
-        manifest=manifest, sha256="", started_at=NOW, finished_at=NOW,
+        manifest=manifest, identity="", started_at=NOW, finished_at=NOW,
     )  # fmt: skip
     assert verdict.services == "web"
     assert verdict.retry is (outcome is Outcome.POSTPONED)
@@ -130,6 +131,6 @@ def test_postponed_package_gets_another_turn() -> None:
 def test_package_without_a_manifest_has_no_parts() -> None:
     verdict = verdict_without_update(
         UPDATE, "a", Outcome.REFUSED, Refusal("cannot", code="archive.read_failed"), source="media",
-        manifest=None, sha256="", started_at=NOW, finished_at=NOW,
+        manifest=None, identity="", started_at=NOW, finished_at=NOW,
     )  # fmt: skip
     assert (verdict.parts, verdict.services) == ((), "")
