@@ -17,6 +17,8 @@ from caissond.model.text import printable
 
 _WITH_VALUE = ("--services", "--state-dir", "--config", "--root")
 _FLAGS = ("--json",)
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
 app = typer.Typer(
     name="caisson",
@@ -90,7 +92,10 @@ def run(arguments: Sequence[str]) -> int:
         app(["--help"], prog_name="caisson", standalone_mode=False)
         return ExitCode.USAGE
     try:
-        return int(app(hoist(arguments), prog_name="caisson", standalone_mode=False) or 0)
+        code = int(app(hoist(arguments), prog_name="caisson", standalone_mode=False) or 0)
+        if code == _INTERRUPTED:
+            raise typer.Abort
+        return code
     except TyperException as exc:
         Session(Paths.below()).complain(CaissonError(printable(exc.format_message()), code="usage.wrong"))
         return ExitCode.USAGE

@@ -1,0 +1,21 @@
+"""Ctrl-C while a command waits for an answer."""
+
+import signal
+import subprocess
+import sys
+
+from tests.unit.cli.command import Command
+
+
+def test_ctrl_c_at_the_prompt_ends_as_cancelled(caisson: Command) -> None:
+    arguments = ["package", "load", caisson.package(), "--allow-unsigned", "--root", caisson.root]
+    with subprocess.Popen(
+        [sys.executable, "-c", "from caissond.cli.app import main; main()", *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(b"Ready to load package"):
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (3, b"Cancelled.\n")
