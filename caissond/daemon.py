@@ -29,15 +29,18 @@ from caissond.package.validate import is_whole_file
 from caissond.report.bus import Bus
 from caissond.report.heartbeat import Heartbeat
 from caissond.report.journal import choose_log_sink
+from caissond.report.led_states import Resting
+from caissond.report.outlets import Outlets
 from caissond.report.status import StatusFile
 from caissond.report.systemd import ServiceManager
 from caissond.store.lock import hold_lock
-from caissond.update.device import Device
+from caissond.update.device import READ_STALL_S, Device
+from caissond.update.provisioning import is_provisioned
 from caissond.update.worker import NEVER, Again, Worker
 from caissond.wiring import load_catalog, load_settings, open_device_whatever_config
 
 DOCKER_RETRY_S = 5
-SETTLE_RETRY_S = 600
+LONGEST_RETRY_S = 600
 STOP_EXTENSION_S = 90
 WORKER_LIMIT_S = 120
 MEDIA_REST_S = 1.0
@@ -47,20 +50,28 @@ MEDIA_REST_S = 1.0
 class Daemon:
     """One running caissond."""
 
-    def __init__(self, device: Device, manager: ServiceManager, status: StatusFile) -> None:
+    def __init__(self, device: Device, manager: ServiceManager, status: StatusFile, outlets: Outlets) -> None:
         self._device = device
         self._manager = manager
         self._status = status
+        self._outlets = outlets
         self._hints = Hints()
         self._heartbeat = Heartbeat()
         device.beat = device.docker.before_call = self._heartbeat.beat
-        self._scanner = Scanner(is_whole=is_whole_file, incomplete_s=device.settings.inbox.incomplete_secs)
+        self._scanner = Scanner(is_whole=self._is_whole, incomplete_s=device.settings.inbox.incomplete_secs)
         self._worker = Worker(device, self._scanner, self._media_places, on_scanned=self._ready)
         self._inbox = InboxWatch(device.paths.inbox, lambda: self._hints.hint("inbox"))
         self._media = MediaWatch()
         self._seen_media: tuple[Place, ...] = ()
         self._is_ready = False
+        self._retry_s = DOCKER_RETRY_S
+        self._is_provisioned = True
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def _is_whole(self, path: Path) -> bool:
+        """One of thousands of files, perhaps: each is a sign of life."""
+        self._heartbeat.beat(READ_STALL_S)
+        return is_whole_file(path)
 
     def run(self) -> int:
         """Run until a signal ends it; the exit code."""
@@ -160,6 +171,7 @@ class Daemon:
                 return NEVER
             settled = self._worker.settle() if not self._is_ready or device.journal.unfinished() else NEVER
             again = self._worker.look() if not device.stop.is_set() else NEVER
+            self._retry_s = DOCKER_RETRY_S
             return again if again.after_s else settled
         except HostUnavailable as exc:
             device.bus.tell("update.postponed", exc.message)
@@ -170,7 +182,9 @@ class Daemon:
             # our own mistake: told with its traceback, and the next package gets its turn
             traceback.print_exc()
             device.bus.tell("daemon.failed", f"caissond met a mistake of its own: {type(exc).__name__}")
-        return Again(SETTLE_RETRY_S)
+        again = Again(self._retry_s)
+        self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)  # each try tells, and may write to flash
+        return again
 
     def _wait_for_docker(self) -> None:
         told = False
@@ -200,6 +214,7 @@ class Daemon:
 
     def _rest(self, again: Again) -> None:
         waits = DaemonState.IDLE if self._is_ready else DaemonState.WAITING_FOR_DOCKER
+        self._show_rest()
         problem = self._device.config_problem
         text = problem.message if problem else waits.words
         self._status.state(waits, text)
@@ -214,6 +229,24 @@ class Daemon:
         elif problem is not None:
             self._load_config(asked=False)
         self._watch_inbox()
+
+    def _show_rest(self) -> None:
+        """Tell the LEDs what is so while nothing goes on."""
+        device = self._device
+        if device.stop.is_set():
+            return
+        provisioned = is_provisioned(device)
+        if provisioned is not self._is_provisioned and (provisioned or device.config_problem is None):
+            device.bus.tell("device.provisioned" if provisioned else "device.not_provisioned")
+        self._is_provisioned = provisioned
+        problem = device.config_problem is not None and device.config_problem.code != "catalog.missing"
+        self._outlets.leds.rest(Resting(provisioned, problem, self._is_unsettled()))
+
+    def _is_unsettled(self) -> bool:
+        try:
+            return bool(self._device.journal.unfinished())
+        except CaissonError:  # told by the next round of work
+            return True
 
     def _watch_inbox(self) -> None:
         if problem := self._inbox.ensure():
@@ -236,6 +269,7 @@ class Daemon:
             timeout_s=settings.docker.timeout_secs, load_stall_s=settings.docker.load_stall_secs
         )
         self._scanner.incomplete_s = settings.inbox.incomplete_secs
+        self._outlets.configure(settings, device.bus)
         device.bus.tell("settings.reloaded", "settings and catalog were read again")
 
     def _media_places(self) -> tuple[Place, ...]:
@@ -249,17 +283,22 @@ def run(paths: Paths, *, adjust: Callable[[Device], None] = lambda _device: None
     Args:
         adjust: changes the device before it is used; how tests get at its seams.
     """
-    manager, status = ServiceManager(), StatusFile(paths.status)
+    manager, status, outlets = ServiceManager(), StatusFile(paths.status), Outlets(paths)
     bus = Bus(
-        [choose_log_sink(), status, lambda event: manager.status(event.text)], progress=[status.progress]
+        [choose_log_sink(), status, lambda event: manager.status(event.text), *outlets.sinks],
+        progress=[status.progress],
     )
     try:
         with hold_lock(paths.daemon_lock, who=f"caissond, process {os.getpid()}", code="lock.daemon_runs"):
             device = _open_device(paths, bus)
+            outlets.configure(device.settings, bus)
+            device.veto = outlets.hooks.ask
             adjust(device)
-            return Daemon(device, manager, status).run()
+            return Daemon(device, manager, status, outlets).run()
     except CaissonError as exc:
         bus.tell(exc.code, exc.message)
+    finally:
+        outlets.close()
     return 1
 
 

@@ -18,12 +18,14 @@ MAX_CONFIG_BYTES = 1024 * 1024
 
 
 def load_settings(paths: Paths) -> Settings:
-    """The settings; the defaults when there is no file.
+    """The settings; the defaults when there is no file, unless somebody named one.
 
     Raises:
         ConfigError: `settings.*`.
     """
     text = _read(paths.config)
+    if text is None and paths.config_is_named:
+        raise ConfigError(f"cannot find the settings {paths.config}", code="settings.unreadable")
     return Settings() if text is None else parse_settings(text, source=str(paths.config))
 
 
@@ -59,7 +61,7 @@ def open_device(paths: Paths, bus: Bus, *, may_replace: bool = True) -> Device:
 
 def open_device_whatever_config(paths: Paths, bus: Bus, *, may_replace: bool = True) -> Device:
     """The same for the daemon, which has to settle what was cut off even when settings or catalog have a mistake:
-    then with the defaults and no services, and `config_problem` set.
+    then with no services, for a mistake in the settings with the defaults, and `config_problem` set.
 
     Raises:
         StoreError: the state database.
@@ -69,9 +71,16 @@ def open_device_whatever_config(paths: Paths, bus: Bus, *, may_replace: bool = T
     except ConfigError as exc:
         nothing = Catalog(catalog_version=1, services=())
         database = Database(paths.database, may_replace=may_replace)
-        device = _assemble(paths, bus, Settings(), nothing, database)
+        device = _assemble(paths, bus, _settings_or_defaults(paths), nothing, database)
         device.config_problem = exc
         return device
+
+
+def _settings_or_defaults(paths: Paths) -> Settings:
+    try:
+        return load_settings(paths)
+    except ConfigError:
+        return Settings()
 
 
 def look_at_device(paths: Paths, bus: Bus) -> Device:

@@ -1,6 +1,6 @@
 """The command's entry point: global options, which may stand anywhere, and exit codes."""
 
-import sys
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,8 @@ from caissond.model.text import printable
 
 _WITH_VALUE = ("--services", "--state-dir", "--config", "--root")
 _FLAGS = ("--json",)
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Where standard output goes, nothing more fits."""
 _INTERRUPTED = 130
 """What typer makes of Ctrl-C."""
 
@@ -107,8 +109,10 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.ERROR
     except BrokenPipeError:
         return ExitCode.ERROR
-
-
-def main() -> None:
-    """The entry point `caisson`."""
-    sys.exit(run(sys.argv[1:]))
+    except OSError as exc:
+        if exc.errno not in _NO_ROOM:
+            raise
+        Session(Paths.below()).complain(
+            CaissonError(f"cannot write the answer: {exc.strerror}", code="usage.cannot_write")
+        )
+        return ExitCode.ERROR

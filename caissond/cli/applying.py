@@ -10,6 +10,7 @@ from caissond.cli.session import Session
 from caissond.model.events import Event
 from caissond.model.records import GOING_BACK, Outcome, Verdict
 from caissond.report.bus import Bus
+from caissond.report.hooks import Hooks
 from caissond.update.device import Device
 from caissond.wiring import open_device
 
@@ -42,18 +43,22 @@ def confirm(session: Session, *lines: str, question: str) -> bool:
 
 @contextmanager
 def narrating_device(session: Session) -> Iterator[Device]:
-    """A device that tells what it does on standard error, and stops when somebody asks it to."""
+    """A device that tells what it does on standard error and to the hooks, and stops when somebody asks it to."""
+    hooks = Hooks(session.paths.hooks, session.paths.hooks_socket)
     with session.progress_bar() as bar:
 
         def narrate(event: Event) -> None:
             if not session.as_json:
                 session.err.print(f"  {event.text}", markup=False, highlight=False, soft_wrap=True)
 
-        device = open_device(session.paths, Bus([narrate], progress=[bar]))
+        device = open_device(session.paths, Bus([narrate, hooks], progress=[bar]))
+        hooks.configure(device.settings.hooks, device.bus.tell)
+        device.veto = hooks.ask
         try:
             with _stopping_on_signals(device):
                 yield device
         finally:
+            hooks.close()
             device.database.close()
 
 

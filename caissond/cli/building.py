@@ -11,7 +11,8 @@ from caissond.cli.inspecting import inspect, verify
 from caissond.cli.release_options import NamedImage, ReleaseOptions, plan_manifest, split_pair
 from caissond.cli.session import ExitCode, Session
 from caissond.cli.signing import SignKeys, convert, keygen, load_signers, sign, sign_with
-from caissond.cli.work import ZstdLevel, interruptible, show_built
+from caissond.cli.work import ZstdLevel, hint_for_maker, interruptible, show_built
+from caissond.errors import Refusal
 from caissond.host.docker import Docker
 from caissond.package.build import build_package
 from caissond.package.compress import DEFAULT_LEVEL
@@ -108,18 +109,24 @@ def build(
         min_updater_version=min_updater_version,
     )  # fmt: skip
     signers = load_signers(sign_key)
-    with (
-        interruptible(),
-        workshop(output) as folder,
-        session.progress_bar() as bar,
-        image_finder(_engine(session), folder, platform, bar) as finder,
-    ):
-        images = [NamedImage(service, found) for service, source in sources for found in finder.find(source)]
-        manifest = plan_manifest(options, images)
-        built = build_package(
-            manifest, [one.found for one in images], output, folder,
-            level=zstd_level, sign=lambda content: sign_with(signers, content), bar=bar,
-        )  # fmt: skip
+    try:
+        with (
+            interruptible(),
+            workshop(output) as folder,
+            session.progress_bar() as bar,
+            image_finder(_engine(session), folder, platform, bar) as finder,
+        ):
+            images = [
+                NamedImage(service, found) for service, source in sources for found in finder.find(source)
+            ]
+            manifest = plan_manifest(options, images)
+            built = build_package(
+                manifest, [one.found for one in images], output, folder,
+                level=zstd_level, sign=lambda content: sign_with(signers, content), bar=bar,
+            )  # fmt: skip
+    except Refusal as exc:
+        session.complain(exc, hint=hint_for_maker(exc))
+        return ExitCode.ERROR
     show_built(session, output, built, [signer.key.fingerprint for signer in signers])
     return ExitCode.DONE
 

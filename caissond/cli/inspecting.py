@@ -67,19 +67,24 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="Whom to trust, in OpenSSH's format; default this device's."),
     ] = None,
+    revoked_keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keys that are trusted no more; default this device's."),
+    ] = None,
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="Be content with a package that nobody has signed.")
     ] = False,
 ) -> int:
     """Hash every byte of a package and check its signatures. Needs no Docker and no catalog."""
     session: Session = context.obj
-    paths = _paths(session, allowed_signers)
+    paths = _paths(session.paths, allowed_signers=allowed_signers, revoked_keys=revoked_keys)
     with Refusing(session), open_regular(package) as source:
         found = read_package(source)
         check_layout(source, found)
         _check_bytes(session, source, found)
+        store, time = load_trust_store(paths), _trust_time(session)
         counting = check_signatures(
-            found.manifest_bytes, found.signatures, load_trust_store(paths), time=_trust_time(session),
+            found.manifest_bytes, found.signatures, store, time=time,
             services=dict.fromkeys(found.manifest.services, ()), required=1,
             allow_unsigned=allow_unsigned,
         )  # fmt: skip
@@ -90,6 +95,9 @@ def verify(
             session.say(f"Good signature by {one.principals} ({one.key_type} {one.fingerprint})")
         if not counting:
             session.say("Nobody known to this device has signed it.")
+        for one in read_signatures(found.manifest_bytes, found.signatures, store, time):
+            if one.problem is not None:
+                session.say(f"Does not count: {one.key_type} {one.fingerprint}: {one.problem.message}")
         return ExitCode.DONE
     session.show_json({"package": str(package), "verified": False})
     return ExitCode.REFUSED
@@ -101,12 +109,13 @@ def _check_bytes(session: Session, source: BinaryIO, package: Package) -> None:
         check_targets(source, package, limit_bytes=MAX_LAYER_BYTES, progress=progress)
 
 
-def _paths(session: Session, allowed_signers: Path | None) -> Paths:
-    if allowed_signers is None:
-        return session.paths
-    if not allowed_signers.is_file():
-        raise CaissonError(f"cannot read {str(allowed_signers)!r}, expected a file", code="build.cannot_read")
-    return replace(session.paths, allowed_signers=allowed_signers)
+def _paths(paths: Paths, **named: Path | None) -> Paths:
+    for name, path in named.items():
+        if path is not None:
+            if not path.is_file():
+                raise CaissonError(f"cannot read {str(path)!r}, expected a file", code="build.cannot_read")
+            paths = replace(paths, **{name: path})  # type: ignore[arg-type]  # two of its paths
+    return paths
 
 
 def _trust_store(session: Session) -> tuple[TrustStore, Refusal | None]:

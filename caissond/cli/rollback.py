@@ -59,8 +59,10 @@ def _lift(session: Session, name: str) -> ExitCode:
 def _confirmed(session: Session, name: str) -> bool:
     with device_to_look_at(session) as device:
         find_service(device, name)
-        release, _, reference = earlier_release(device.releases.installed(name), name)
-    what = f"{name} -> {release.version if release else reference}"
+        installed = device.releases.installed(name)
+        release, _, reference = earlier_release(installed, name)
+    now = installed.release.version if installed else "?"
+    what = f"{name} {now} -> {release.version if release else reference}"
     return confirm(session, "Ready to go back", what, question="Continue and move the service back?")
 
 

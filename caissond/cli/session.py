@@ -86,16 +86,17 @@ class Session:
             table.add_row(*(_coloured(cell) for cell in row))
         self.out.print(table)
 
-    def complain(self, error: CaissonError, *, word: str = "error") -> None:
+    def complain(self, error: CaissonError, *, word: str = "error", hint: str | None = None) -> None:
         """An error, its number and what to do about it, on standard error.
 
         Args:
             word: what stands in front: `error`, `warning`.
+            hint: what to do, where it is not what the table says.
         """
         spec = EVENTS.get(error.code)
         number = f" [{error.code}, {spec.spoken}]" if spec else f" [{error.code}]"
         _print_line(self.err, f"{word}: {error.message}{number}")
-        if hint := hint_for(error.code):
+        if hint := hint or hint_for(error.code):
             _print_line(self.err, f"{'hint:':{len(word) + 1}} {hint}")
 
     @contextmanager
@@ -140,5 +141,5 @@ def _print_line(console: Console, text: str) -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=MAX_LINE)
+    console = Console(stderr=stderr, emoji=False)
+    return console if console.is_terminal else Console(stderr=stderr, emoji=False, width=MAX_LINE)

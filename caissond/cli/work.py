@@ -44,6 +44,18 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+_HINTS = {
+    "manifest": "correct what was typed for it",
+    "archive": "make the input again: docker save, skopeo copy, or docker buildx build --output type=oci",
+    "image": "make the input again: docker save, skopeo copy, or docker buildx build --output type=oci",
+}
+
+
+def hint_for_maker(error: Refusal) -> str | None:
+    """What the maker of a package can do, who is not told to ask its maker; None where the table says it."""
+    return _HINTS.get(error.code.partition(".")[0])
+
+
 class Refusing:
     """Tells a refusal and swallows it: what stands behind the block is reached only then."""
 

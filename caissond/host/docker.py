@@ -24,6 +24,7 @@ from caissond.package.staging import private_file, write_private
 
 Inspect = dict[str, Any]
 _SAID_IN_PASSING = re.compile(r"^Error .*|^.*wrong diff id.*", re.MULTILINE)
+_FULL = "no space left on device"
 _LOST = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
@@ -194,14 +195,15 @@ class Docker:
         caller to inspect.
 
         Raises:
-            DockerError: `docker.load_failed`.
+            DockerError: `docker.load_failed`, `host.disk_full`.
         """
         with self._translated("load an image", code="docker.load_failed"):
             api = self._connect(self._load_stall_s)
             try:
                 for line in api.load_image(archive, quiet=False):
                     if problem := problem_in(line):
-                        raise DockerError(f"cannot load an image: {problem[:300]}", code="docker.load_failed")
+                        code = "host.disk_full" if _FULL in problem else "docker.load_failed"
+                        raise DockerError(f"cannot load an image: {problem[:300]}", code=code)
                     on_progress()
             finally:
                 api.close()

@@ -21,6 +21,7 @@ from caissond.host.loads import INGEST_LABEL, Load, count_known, is_containerd_s
 from caissond.host.read_ahead import ReadAhead, Staged
 from caissond.model.ids import ImageId, UpdateId, ingest_tag
 from caissond.package.image import Image
+from caissond.package.staging import writing
 
 RESTARTS = 2
 BEAT_S = 0.1
@@ -240,7 +241,8 @@ def _remove(docker: Docker, image: str) -> None:
 
 @contextmanager
 def _private_folder(path: Path) -> Iterator[None]:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with writing(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         yield
     finally:

@@ -12,8 +12,12 @@ class Paths:
     services: Path
     allowed_signers: Path
     revoked_keys: Path
+    hooks: Path
+    leds: Path
     state_dir: Path
     run_dir: Path
+    config_is_named: bool = False
+    """Somebody said where the settings are, so they have to be there."""
 
     @classmethod
     def below(
@@ -32,8 +36,11 @@ class Paths:
             services=(services or etc / "services.toml").absolute(),
             allowed_signers=etc / "allowed_signers",
             revoked_keys=etc / "revoked_keys",
+            hooks=etc / "hooks.d",
+            leds=root / "sys/class/leds",
             state_dir=(state_dir or root / "var/lib/caisson").absolute(),
             run_dir=root / "run/caisson",
+            config_is_named=config is not None,
         )
 
     @property
@@ -63,6 +70,14 @@ class Paths:
     @property
     def media(self) -> Path:
         return self.run_dir / "media"
+
+    @property
+    def hooks_socket(self) -> Path:
+        return self.run_dir / "hooks.sock"
+
+    @property
+    def leds_socket(self) -> Path:
+        return self.run_dir / "leds.sock"
 
     @property
     def status(self) -> Path:

@@ -82,6 +82,17 @@ class Installed(_Frozen):
     ungated: bool = False
 
 
+def restart_policy(inspected: dict[str, Any] | None) -> dict[str, Any]:
+    """A policy as the engine takes it. Docker 20.10 shows an empty name for a container that was created without one,
+    and changes nothing when it is asked to set that.
+    """
+    inspected = inspected or {}
+    return {
+        "Name": inspected.get("Name") or "no",
+        "MaximumRetryCount": inspected.get("MaximumRetryCount") or 0,
+    }
+
+
 class Before(_Frozen):
     """All that the undos need, read before anything is touched."""
 
@@ -101,6 +112,11 @@ class Before(_Frozen):
     """The engine's host."""
     installed: Installed | None = None
     """What the database said the service runs."""
+
+    @property
+    def own_policy(self) -> dict[str, Any]:
+        """The service's restart policy, in the words in which it is set."""
+        return restart_policy(self.restart_policy)
 
     @property
     def reference(self) -> str:
@@ -128,6 +144,8 @@ class Part(_Frozen):
     container_name: str
     release: Release
     before: Before
+    vouched: bool = False
+    """Somebody whom the device trusts has signed for it."""
 
 
 class Record(_Frozen):

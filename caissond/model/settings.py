@@ -1,8 +1,8 @@
 """The settings `caissond.toml`. Everything has a default; an unknown key is an error that names it."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from caissond.errors import ConfigError
 from caissond.model.toml import dotted, first_problem, line_of, parse_toml
@@ -12,6 +12,12 @@ def _absolute(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError("must be an absolute path")
     return path.rstrip("/") or "/"
+
+
+def _led_name(name: str) -> str:
+    if name in (".", "..") or "/" in name or not name.isprintable():
+        raise ValueError("must be a name in /sys/class/leds")
+    return name
 
 
 class _Table(BaseModel):
@@ -60,12 +66,56 @@ class DockerSettings(_Table):
     )
 
 
+LedName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_led_name)]
+
+
+class LedSettings(_Table):
+    """Names in `/sys/class/leds`, by what they show."""
+
+    status: LedName | None = Field(default=None, description="the LED that shows everything by its rhythm")
+    media: LedName | None = Field(
+        default=None, description="one that shows only whether a stick is read or may be removed"
+    )
+    success: LedName | None = Field(default=None, description="one that shows only a success")
+    fault: LedName | None = Field(
+        default=None, description="one that shows only what went wrong or is missing"
+    )
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> Self:
+        names = [name for name in (self.status, self.media, self.success, self.fault) if name]
+        if len(set(names)) < len(names):
+            raise ValueError("names a LED twice")
+        return self
+
+
+class ConsoleSettings(_Table):
+    tty: Annotated[str, AfterValidator(_absolute)] | None = Field(
+        default=None, description="the terminal that gets a line for each event, such as /dev/tty1"
+    )
+    severity: Literal["error", "warning", "notice", "info"] = Field(
+        default="notice", description="how bad an event has to be at least to be shown there"
+    )
+
+
+class HookSettings(_Table):
+    timeout_secs: int = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="longest run of a hook; before an update, of all of them together",
+    )
+
+
 class Settings(_Table):
     trust: TrustSettings = TrustSettings()
     device: DeviceSettings = DeviceSettings()
     inbox: InboxSettings = InboxSettings()
     media: MediaSettings = MediaSettings()
     docker: DockerSettings = DockerSettings()
+    leds: LedSettings = LedSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    hooks: HookSettings = HookSettings()
 
 
 def parse_settings(text: str, *, source: str) -> Settings:

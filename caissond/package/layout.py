@@ -1,7 +1,8 @@
 """The members of a package of format 2: an OCI image layout with a signed manifest in front, in one plain tar.
 
-Everything has its place, and nothing else may be there: no other entry, no other order, no spelling of a header or
-padding that leaves a bit open. So what a signature does not cover cannot carry anything either.
+Everything has its place, and nothing else may be there: no other entry, no other order, one spelling of each name and
+size, zeros for padding. What no signature covers are owners, modes and times, which nobody reads, and the white space
+of two small JSON files.
 
 Sources: design, package format 2; OCI image spec 1.1, image-layout.md.
 """
@@ -28,13 +29,14 @@ LAYOUT_NAME = "oci-layout"
 INDEX_NAME = "index.json"
 MAX_SIGNATURES_BYTES = 64 * 1024
 
+BLOBS = "blobs/sha256/"
 _HEAD = (MANIFEST_NAME, SIGNATURES_NAME, LAYOUT_NAME, INDEX_NAME)
 _BLOB = re.compile(rb"blobs/sha256/[0-9a-f]{64}")
 
 
 def blob_name(digest: str) -> str:
     """Where the blob with this digest stands."""
-    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+    return f"{BLOBS}{digest.removeprefix('sha256:')}"
 
 
 def begins_as_format_2(source: BinaryIO, window: Window) -> bool:

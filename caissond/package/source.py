@@ -13,6 +13,7 @@ from caissond.errors import SourceGone, Truncated
 
 CHUNK_BYTES = 1 << 20
 
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBADF, errno.EFAULT, errno.EINVAL}
 _GONE = {
     errno.EIO,
     errno.ENODEV,
@@ -24,8 +25,6 @@ _GONE = {
     errno.EREMOTEIO,
     errno.ETIMEDOUT,
 }
-# What file systems answer when their own structures do not add up: EFSCORRUPTED and EFSBADCRC have these names.
-_DAMAGED = {errno.EUCLEAN, errno.EBADMSG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +41,15 @@ class Window:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Turns what a vanished or damaged medium answers into `SourceGone`; every other OSError is left as it is."""
+    """Turns whatever a medium answers instead of bytes into `SourceGone`; a shortage or mistake of our own is left."""
     try:
         yield
     except OSError as exc:
+        if exc.errno in _OURS:
+            raise
         if exc.errno in _GONE:
             raise SourceGone(f"cannot read the source any more: {exc.strerror}", code="media.gone") from exc
-        if exc.errno in _DAMAGED:
-            raise SourceGone(f"cannot read the source: {exc.strerror}", code="media.unreadable") from exc
-        raise
+        raise SourceGone(f"cannot read the source: {exc.strerror}", code="media.unreadable") from exc
 
 
 def read_exact(source: BinaryIO, offset: int, size_bytes: int) -> bytes:

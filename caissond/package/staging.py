@@ -69,32 +69,6 @@ def _open(path: Path) -> int:
             raise
 
 
-def copy_private(source: BinaryIO, window: Window, target: Path, *, progress: Callable[[int], None]) -> str:
-    """Copy the window into a new file that only we may read, synced with its directory.
-
-    Args:
-        target: must not exist.
-        progress: told how many more bytes were read.
-
-    Returns:
-        The SHA-256 of the bytes copied, in hexadecimal.
-
-    Raises:
-        Truncated: the source ends before the window does.
-        SourceGone: the source cannot be read.
-        Refusal: `host.disk_full`, `host.io_error`; the device's own disk is at fault.
-    """
-    digest = hashlib.sha256()
-    with private_file(target) as descriptor:
-        for chunk in read_chunks(source, window, progress):
-            digest.update(chunk)
-            write_private(target, descriptor, chunk)
-        with _writing(target):
-            os.fsync(descriptor)
-            _sync_directory(target.parent)
-    return digest.hexdigest()
-
-
 @contextmanager
 def private_file(target: Path) -> Iterator[int]:
     """The descriptor of a new file that only we may read; where the block fails the file is gone again.
@@ -106,7 +80,7 @@ def private_file(target: Path) -> Iterator[int]:
         Refusal: `host.disk_full`, `host.io_error`; the device's own disk is at fault.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with _writing(target):
+    with writing(target):
         descriptor = os.open(target, flags, 0o600)
     try:
         try:
@@ -128,7 +102,7 @@ def write_private(target: Path, descriptor: int, chunk: bytes) -> None:
         Refusal: `host.disk_full`, `host.io_error`.
     """
     rest = memoryview(chunk)
-    with _writing(target):
+    with writing(target):
         while rest:
             rest = rest[os.write(descriptor, rest) :]
 
@@ -146,16 +120,8 @@ def hash_file(source: BinaryIO, window: Window, progress: Callable[[int], None])
     return digest.hexdigest()
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
-def _writing(target: Path) -> Iterator[None]:
+def writing(target: Path) -> Iterator[None]:
     """Tells the device's own disk from the medium: both answer EIO. Never put a read of the source inside."""
     try:
         yield

@@ -25,8 +25,14 @@ from caissond.package.archive import (
 )
 from caissond.package.image import Image, read_image
 from caissond.package.layers import Layer, check_layer
-from caissond.package.layout import MAX_SIGNATURES_BYTES, SIGNATURES_NAME, begins_as_format_2, read_layout
-from caissond.package.source import Window, read_exact, reading
+from caissond.package.layout import (
+    BLOBS,
+    MAX_SIGNATURES_BYTES,
+    SIGNATURES_NAME,
+    begins_as_format_2,
+    read_layout,
+)
+from caissond.package.source import Window, read_chunks, read_exact, reading
 from caissond.package.staging import open_regular
 
 _SAMPLE_BYTES = 4096
@@ -178,6 +184,29 @@ def identity_of(source: BinaryIO, package: Package) -> str:
     return digest.hexdigest()
 
 
+def hash_if_damaged(source: BinaryIO, package: Package, progress: Callable[[int], None]) -> str | None:
+    """The SHA-256 of a file of format 2, if what is read in that very pass has a blob that is not what its name says;
+    None where all of them are.
+
+    Raises:
+        SourceGone: the medium does not answer.
+        Truncated: it became shorter.
+    """
+    whole, position, damaged = hashlib.sha256(), 0, False
+    for member in (*package.members.values(), None):
+        until = whole_window(source).end if member is None else member.offset
+        for chunk in read_chunks(source, Window(position, until - position), progress):
+            whole.update(chunk)
+        if member is not None:
+            digest = hashlib.sha256()
+            for chunk in read_chunks(source, member.window, progress):
+                whole.update(chunk)
+                digest.update(chunk)
+            damaged |= member.name.startswith(BLOBS) and not member.name.endswith(digest.hexdigest())
+            position = member.window.end
+    return whole.hexdigest() if damaged else None
+
+
 def check_platform(image: Image, platform: str) -> None:
     """Whether the image is for the platform that the manifest names, `os/architecture[/variant]`.
 
@@ -212,5 +241,5 @@ def is_whole_file(path: Path) -> bool:
     try:
         with open_regular(path) as source:
             return is_whole(source, whole_window(source))
-    except Refusal:
-        return True
+    except Refusal as exc:
+        return exc.code != "package.changed"  # somebody holds it open for writing

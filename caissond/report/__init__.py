@@ -1,1 +1,1 @@
-"""Who is told: journal, systemd, status file, receipts."""
+"""Who is told: journal, systemd, status file, receipts, LEDs, console, hooks."""

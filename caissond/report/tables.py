@@ -7,12 +7,13 @@ import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from caissond.model.events import EVENTS, EventSpec, Severity
 from caissond.model.settings import Settings
+from caissond.report.led_patterns import led_table
 
 ROOT = Path(__file__).parents[2]
 CATALOG = Path("packaging/caisson.catalog")
@@ -74,6 +75,8 @@ def _allowed(field: FieldInfo) -> str:
         return "`true`, `false`"
     if get_origin(field.annotation) is list:
         return "absolute paths"
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{json.dumps(value)}`" for value in get_args(field.annotation))
     bounds = [(getattr(rule, "ge", None), getattr(rule, "le", None)) for rule in field.metadata]
     return " to ".join(str(limit) for bound in bounds for limit in bound if limit is not None)
 
@@ -92,7 +95,8 @@ def with_tables(document: str) -> str:
     Raises:
         ValueError: some of the markers are not there.
     """
-    for name, table in (("codes", troubleshooting_table()), ("settings", settings_table())):
+    tables = {"codes": troubleshooting_table(), "settings": settings_table(), "leds": led_table()}
+    for name, table in tables.items():
         begin_mark, end_mark = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         before, begin, rest = document.partition(begin_mark)
         _, end, after = rest.partition(end_mark)

@@ -73,6 +73,7 @@ class Releases:
                 "DELETE FROM quarantine WHERE service = ? AND version = ? AND digest = ?",
                 (one.service, one.version, one.digest),
             )
+        self.forget_handled()
         return len(chosen)
 
     def quarantined(self, release: Release) -> Quarantined | None:
@@ -94,6 +95,13 @@ class Releases:
         self._database.execute(
             "INSERT INTO attempt VALUES(?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
             _key(release),
+        )
+
+    def forgive_attempt(self, service: str, version: str, digest: str) -> None:
+        """The last one was nobody's fault."""
+        self._database.execute(
+            "UPDATE attempt SET count = count - 1 WHERE service = ? AND version = ? AND digest = ? AND count > 0",
+            (service, version, digest),
         )
 
     def clear_attempts(self, release: Release) -> None:
@@ -121,6 +129,10 @@ class Releases:
         return str(row[0]) if row else None
 
     def lift_hold(self, service: str) -> None:
+        """What was held may come in again, from media too."""
+        if self.held(service) is None:
+            return
+        self.forget_handled()
         self._database.execute("DELETE FROM hold WHERE service = ?", (service,))
 
     def time_floor(self) -> datetime | None:
@@ -136,6 +148,7 @@ class Releases:
 
     def reset_time_floor(self) -> None:
         """Forget it; the build date still holds."""
+        self.forget_handled()
         self._database.execute("DELETE FROM meta WHERE key = ?", ("time_floor",))
 
     def remember_handled(self, identity: str, *, terms: str, sha256: str, outcome: Outcome) -> None:
@@ -143,12 +156,17 @@ class Releases:
 
         Args:
             identity: what tells it from others without reading all of it.
-            terms: what it was judged by; under other terms it gets another turn.
+            terms: what it was judged by; under others it gets another turn, and what others said is forgotten.
             sha256: of the whole file, where only this very file is meant; else empty.
         """
+        self._database.execute("DELETE FROM handled WHERE terms <> ?", (terms,))
         self._database.execute(
             "INSERT OR REPLACE INTO handled VALUES(?, ?, ?, ?)", (identity, terms, sha256, outcome.value)
         )
+
+    def forget_handled(self) -> None:
+        """What lies on media gets another turn: what it was judged by is not so any more."""
+        self._database.execute("DELETE FROM handled WHERE terms <> ?", ("",))
 
     def handled(self, identity: str, *, terms: str) -> frozenset[str]:
         """The files with this identity that had their turn, by their SHA-256; an empty one stands for all of them."""

@@ -1,7 +1,7 @@
 """Driving a record to its end, telling what happens, and writing the verdict down. Fresh updates and recovery alike."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -15,9 +15,10 @@ from caissond.model.ids import ImageId, UpdateId
 from caissond.model.records import GOING_BACK, AuditKind, Failure, Outcome, Part, Record, Status, Verdict
 from caissond.package.image import Image
 from caissond.update.conclude import conclude
-from caissond.update.container_steps import ContainerSteps, Tools
+from caissond.update.container_steps import ContainerSteps
 from caissond.update.device import Device
 from caissond.update.engine import Step, after_restart, drive
+from caissond.update.step_tools import Tools
 from caissond.update.trusting import raise_time_floor
 from caissond.update.verdicts import is_unsettled, outcome_of, verdict_on
 
@@ -76,6 +77,7 @@ class UpdateHost:
         self.audit(AuditKind.IMAGE_IMPORT_STARTED, part.release.reference)
         try:
             loaded = self._load(staged, tag)
+            staged.source.close()  # the medium may be removed from here on
         except CaissonError as exc:
             self.audit(AuditKind.IMAGE_IMPORT_FAILED, exc.message)
             raise
@@ -161,7 +163,12 @@ class Run:
         text = ", ".join(_describe(part) for part in record.parts)
         self._host.audit(AuditKind.UPDATE_STARTED, text)
         self._host.tell("update.started", f"{text}: an update begins")
-        return self._finish(record)
+        verdict = self._finish(record)
+        if verdict.retry and self._device.stop.is_set():  # asked to stop: that says nothing about the release
+            for part in record.parts:
+                release = part.release
+                self._device.releases.forgive_attempt(release.service, release.version, release.digest)
+        return verdict
 
     def resume(self) -> Verdict:
         """An update that was cut off.
@@ -182,13 +189,15 @@ class Run:
         record = self._drive(record)
         if record.failure is not None:
             record = self._insist(record)
+            self._keep_up()
         verdict = verdict_on(record, finished_at=self._device.now())
+        if record.failure is None and not self._clean_up():
+            verdict = verdict.model_copy(update={"unsettled": True})
         if self._told_before and verdict.unsettled:
             return verdict  # stuck as before: no news
-        if record.failure is not None:
-            self._audit_rollback(record)
-        self._clean_up(verdict)
-        self._judge_release(record)
+        self._audit_end(record)
+        if not self._told_before:
+            self._judge_release(record)
         conclude(self._device, verdict)
         return verdict
 
@@ -214,27 +223,43 @@ class Run:
             self._host.tell("update.step_stuck", f"{stuck.step}: {stuck.message}")
         return record
 
-    def _audit_rollback(self, record: Record) -> None:
+    def _audit_end(self, record: Record) -> None:
         problem = record.stuck[0] if record.stuck else record.failure
-        assert problem is not None  # nobody goes back without a reason
-        if problem.refused:
+        if problem is None:
+            for part in record.parts:
+                text = f"{part.release.service} {part.release.version}"
+                self._host.audit(AuditKind.UPDATE_COMMITTED, text)
+        elif problem.refused:
             self._host.audit(AuditKind.VALIDATION_REJECTED, f"{problem.code}: {problem.message}")
         else:
             kind = AuditKind.ROLLBACK_FAILED if record.stuck else AuditKind.ROLLBACK_SUCCEEDED
             self._host.audit(kind, problem.message)
 
-    def _clean_up(self, verdict: Verdict) -> None:
-        if verdict.outcome is not Outcome.SUCCEEDED:
-            return
+    def _clean_up(self) -> bool:
+        """Whether all is done that only the record knows of; what else is left is swept later."""
+        settled = True
         for part in self._parts:
-            try:
-                part.clean_up()
-            except HostUnavailable:
-                raise
-            except CaissonError as exc:
+            settled &= self._tried(part.give_own_policy)
+        if settled:
+            for part in self._parts:
+                self._tried(part.clean_up)
+        return settled
+
+    def _keep_up(self) -> None:
+        """Whatever cut the update, or its way back, off may have taken down a service that nobody else brings back."""
+        for part in self._parts if not self._told_before else ():
+            self._tried(part.keep_up)
+
+    def _tried(self, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except HostUnavailable:
+            raise
+        except CaissonError as exc:
+            if not self._told_before:
                 self._host.tell("update.cleanup_failed", exc.message)
-        for part_verdict in verdict.parts:
-            self._host.audit(AuditKind.UPDATE_COMMITTED, f"{part_verdict.service} {part_verdict.version}")
+            return False
+        return True
 
     def _judge_release(self, record: Record) -> None:
         """Only a verdict of the gate puts a release into quarantine; it ends the counting, and so do a success and a
@@ -256,9 +281,11 @@ class Run:
         releases, installed = self._device.releases, part.before.installed
         if self._record.source == GOING_BACK:
             releases.hold(part.release.service, installed.release.version if installed else "")
+            releases.forget_handled()
             return
         releases.lift_hold(part.release.service)
-        raise_time_floor(releases, part.release.created_at, self._device.now())
+        if part.vouched:
+            raise_time_floor(releases, part.release.created_at, self._device.now())
         if installed and Version.parse(part.release.version) < Version.parse(installed.release.version):
             releases.use_downgrade(part.release)
 

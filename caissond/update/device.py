@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +42,8 @@ class Device:
     releases: Releases
     bus: Bus
     beat: Callable[[float], None] = lambda _silent_s: None
+    veto: Callable[[Mapping[str, str]], None] = lambda _fields: None
+    """Asked last before an update begins: raises Refusal to refuse it, HostUnavailable to put it off."""
     stop: threading.Event = field(default_factory=threading.Event)
     config_problem: ConfigError | None = None
     """Settings or catalog cannot be used: what was cut off is settled, and packages wait."""

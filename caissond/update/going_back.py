@@ -13,7 +13,7 @@ from caissond.model.records import GOING_BACK, Installed, Part, Record, Release,
 from caissond.update.apply import KeptImage, Run
 from caissond.update.device import Device
 from caissond.update.policy import check_runtime
-from caissond.update.survey import check_health_check, survey
+from caissond.update.survey import check_health_check, check_reference, check_settled, survey
 
 UNKNOWN_VERSION = "0.0.0"
 
@@ -49,10 +49,11 @@ def go_back(device: Device, name: str) -> Verdict:
 
     Raises:
         ConfigError: `service.unknown`.
-        Refusal: `rollback.*`, `service.*`.
-        HostUnavailable: the engine went away; what was begun waits for `settle`.
+        Refusal: `rollback.*`, `service.*`, `package.reference_taken`.
+        HostUnavailable: an earlier update is not settled; or the engine went away; what was begun waits for `settle`.
     """
     service = find_service(device, name)
+    check_settled(device.journal, service)
     installed = device.releases.installed(name)
     known, image_id, reference = earlier_release(installed, name)
     image = _kept(device, image_id, name)
@@ -62,6 +63,7 @@ def go_back(device: Device, name: str) -> Verdict:
         device.docker, service, container_name, release, state_dir=device.paths.state_dir, installed=installed,
         is_known=lambda update: device.history.find(update) is not None,
     )  # fmt: skip
+    check_reference(device.docker, release, container_name, device.catalog, device.releases.all_installed())
     test = ((image.get("Config") or {}).get("Healthcheck") or {}).get("Test")
     check_health_check(service, before, has_healthcheck=bool(test) and test != ["NONE"])
     part = Part(container_name=container_name, release=release, before=before)

@@ -163,9 +163,11 @@ def _against_installed(
             )
         reason = f"cannot replace {release.version} by another {release.version}: its content differs"
         return Decision(Act.REFUSE, "package.version_reused", reason)
-    if new >= old or allow_downgrade:
+    if new >= old:
         return None
     if newest_here == installed.release.version:
         return Decision(Act.SKIP, "package.superseded", f"{newest_here} was there too")
+    if allow_downgrade:
+        return None
     reason = f"cannot go back from {installed.release.version} to {release.version}"
     return Decision(Act.REFUSE, "package.downgrade", reason)

@@ -1,4 +1,4 @@
-"""State made anew from Docker's labels, when the database is lost.
+"""State made anew from Docker's labels, when the database is lost, or is an older copy.
 
 A settled container becomes an installed release again. A replacement whose old container is still there becomes the
 record of an update that was cut off: forward where the commit had begun to swap names, back otherwise.
@@ -19,8 +19,12 @@ from caissond.update.device import Device
 _LABEL = "io.caisson."
 
 
-def rebuild(device: Device) -> tuple[str, ...]:
+def rebuild(device: Device, *, only_unknown: bool = False) -> tuple[str, ...]:
     """Write down what the labels of this state folder's containers tell, and return it in words.
+
+    Args:
+        only_unknown: leave those alone whose update the database knows. One that it does not know was made after all
+            that stands in it: somebody put an older copy of the database back.
 
     Raises:
         HostUnavailable: the engine does not answer.
@@ -28,11 +32,18 @@ def rebuild(device: Device) -> tuple[str, ...]:
     """
     found = []
     for short in device.docker.list_containers(label=f"{_LABEL}state={device.paths.state_dir}"):
+        if only_unknown and _is_known(device, str((short.get("Labels") or {}).get(f"{_LABEL}update", ""))):
+            continue
         container = device.docker.find_container(short["Id"])
         service = device.catalog.find(_label(container, "service")) if container else None
         if container is not None and service is not None:
             found.append(_rebuild_one(device, service, container))
     return tuple(words for words in found if words)
+
+
+def _is_known(device: Device, update: str) -> bool:
+    running = {record.update_id for record in device.journal.unfinished()}
+    return update in running or device.history.find(update) is not None
 
 
 def _rebuild_one(device: Device, service: Service, container: Inspect) -> str:
@@ -79,8 +90,14 @@ def _before(device: Device, new: Inspect, old: Inspect, release: Release) -> Bef
         was_running=was_running,
         was_well=was_running,
         reference_image=ImageId(tagged["Id"]) if tagged and tagged["Id"] != new["Image"] else None,
-        installed=_installed(old, old_release) if old_release else None,
+        installed=_known(device, old, release) or (_installed(old, old_release) if old_release else None),
     )
+
+
+def _known(device: Device, container: Inspect, release: Release) -> Installed | None:
+    """What the database says of this container's release: more than its labels do."""
+    known = device.releases.installed(release.service)
+    return known if known is not None and known.update_id == _label(container, "update") else None
 
 
 def _installed(container: Inspect, release: Release) -> Installed:

@@ -34,14 +34,14 @@ def settle(device: Device) -> tuple[Verdict, ...]:
 
 def _rebuild_if_lost(device: Device) -> None:
     database = device.database
-    if database.origin is Origin.KEPT:
-        return
+    is_kept = database.origin is Origin.KEPT
     if database.moved_to is not None:
         device.bus.tell("store.corrupt", f"{database.path} was damaged, moved to {database.moved_to.name}")
-    found = rebuild(device)
+    found = rebuild(device, only_unknown=is_kept)
     if found:
         device.bus.tell("store.rebuilt", f"state made anew from Docker's labels: {', '.join(found)}")
-    database.mark_kept()
+    if not is_kept:
+        database.mark_kept()
 
 
 def _clear_work(device: Device) -> None:

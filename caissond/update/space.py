@@ -7,6 +7,7 @@ from caissond.errors import Refusal
 from caissond.host.ingest import known_layers
 from caissond.model.manifest import Target
 from caissond.package.image import Image
+from caissond.package.staging import writing
 from caissond.package.validate import room_for
 from caissond.update.device import Device
 
@@ -24,7 +25,8 @@ def check_room(device: Device, image: Image, target: Target) -> int:
     Raises:
         Refusal: `host.disk_full`.
     """
-    device.paths.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with writing(device.paths.work):
+        device.paths.work.mkdir(mode=0o700, parents=True, exist_ok=True)
     images = device.docker_root() or device.paths.work
     work_bytes, docker_bytes = _needs(device, image, target)
     check_space(((device.paths.work, work_bytes), (images, docker_bytes)))
@@ -41,7 +43,7 @@ def _needs(device: Device, image: Image, target: Target) -> tuple[int, int]:
     if not missing:
         return 0, 0
     stored_bytes = sum(layer.size_bytes for layer in image.layers)
-    factor = max(1, (target.unpacked_bytes or stored_bytes) / stored_bytes)
+    factor = max(1, (target.unpacked_bytes or stored_bytes) / max(1, stored_bytes))
     return sum(missing[-STAGED_AT_ONCE:]), int(factor * (sum(missing) + missing[-1]))
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caissond.errors import Refusal
+from caissond.errors import HostUnavailable, Refusal
 from caissond.host.docker import Docker, Inspect
 from caissond.model.catalog import Catalog, HealthKind, Service
 from caissond.model.ids import NEW_MARK, PARKED_MARK, ContainerId, ImageId
 from caissond.model.records import Before, Installed, Release
+from caissond.store.journal import Journal
 
 
 def survey(
@@ -83,6 +84,18 @@ def _check_neighbours(
 
 def _name_of(short: Inspect) -> str:
     return str((short.get("Names") or [short["Id"][:12]])[0]).lstrip("/")
+
+
+def check_settled(journal: Journal, service: Service) -> None:
+    """Whether an earlier update of the service is still to be brought to its end.
+
+    Raises:
+        HostUnavailable: `service.unsettled`.
+    """
+    unfinished = {part.release.service for record in journal.unfinished() for part in record.parts}
+    if service.name in unfinished:
+        text = f"cannot update {service.name}: an earlier update is not settled"
+        raise HostUnavailable(text, code="service.unsettled")
 
 
 def check_reference(

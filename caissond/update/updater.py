@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from caissond.errors import (
     CaissonError,
+    DockerError,
     HostUnavailable,
     Refusal,
     SourceGone,
@@ -19,15 +20,15 @@ from caissond.intake.scan import Origin, Signature
 from caissond.model.catalog import Service
 from caissond.model.ids import Digest, UpdateId, new_update_id
 from caissond.model.manifest import Manifest, Target
-from caissond.model.records import AuditKind, Before, Outcome, Part, Record, Release, Verdict
+from caissond.model.records import AuditKind, Before, Installed, Outcome, Part, Record, Release, Verdict
 from caissond.model.text import printable
 from caissond.package.image import Image
 from caissond.package.staging import open_regular
-from caissond.package.validate import check_layout, identity_of, read_package, read_target
+from caissond.package.validate import Package, check_layout, read_package, read_target
 from caissond.update.apply import Run, StagedImage
 from caissond.update.conclude import conclude
 from caissond.update.device import Device
-from caissond.update.handled import Handled
+from caissond.update.handled import Handled, identify
 from caissond.update.policy import (
     NOT_FOR_THIS_DEVICE,
     WAIT_FOR_THE_HOST,
@@ -38,9 +39,14 @@ from caissond.update.policy import (
     select_targets_on,
 )
 from caissond.update.space import check_room
-from caissond.update.survey import check_health_check, check_reference, survey
+from caissond.update.survey import check_health_check, check_reference, check_settled, survey
 from caissond.update.trusting import check_trust
 from caissond.update.verdicts import is_about_package, verdict_without_update
+
+WAITS = WAIT_FOR_THE_HOST | {"package.changed"}
+"""Refusals for which the package stays where it is."""
+VETO_MARGIN_S = 30
+"""For starting what is asked, on top of the time that it has for its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +73,10 @@ class _Turn:
     request: Request
     started_at: datetime
     update_id: UpdateId = field(default_factory=new_update_id)
-    manifest: Manifest | None = None
+    package: Package | None = None
     identity: str = ""
-    may_go_back: bool = False
-    """Somebody who may say so says that an older version is meant."""
+    is_vouched: bool = False
+    """As many as the device asks for have signed it."""
 
     @property
     def name(self) -> str:
@@ -86,8 +92,6 @@ class _Taken:
     target: Target
     release: Release
     image: Image
-    file: Signature
-    """The file as it was before anything of it was read."""
 
 
 class Updater:
@@ -106,41 +110,68 @@ class Updater:
         """
         turn = _Turn(request, self._device.now())
         try:
-            if request.origin is Origin.MEDIA and self._handled.had_its_turn(request.path):
-                text = f"{turn.name}: had its turn before"
-                self._device.bus.tell("package.handled_before", text, package=turn.name)
-                return None
-            verdict = self._process(turn)
-        except (Refusal, PassedOver, SourceGone, Stopping, HostUnavailable) as exc:
-            if self._is_running(turn):
-                raise
-            verdict = self._conclude_without_update(turn, exc)
-        self._remember(turn, verdict)
+            with open_regular(request.path) as source:
+                return self._give_turn(source, turn)
+        except (Refusal, SourceGone) as exc:  # it cannot be opened, or not even looked at
+            return self._conclude_without_update(turn, exc)
+
+    def _give_turn(self, source: BinaryIO, turn: _Turn) -> Verdict | None:
+        file = Signature.of(os.fstat(source.fileno()))
+        problem = self._look(source, turn)
+        is_medium = turn.request.origin is Origin.MEDIA
+        if is_medium and self._handled.had_its_turn(source, turn.identity):
+            text = f"{turn.name}: had its turn before"
+            self._device.bus.tell("package.handled_before", text, package=turn.name)
+            return None
+        verdict = self._judge(source, turn, file, problem)
+        if verdict.code == "media.gone" and not os.path.lexists(turn.request.path):
+            self._forgive(verdict)
+        if is_medium and is_about_package(verdict):
+            self._handled.remember(source, turn.package, turn.identity, verdict)
         return verdict
 
-    def _process(self, turn: _Turn) -> Verdict:
+    def _forgive(self, verdict: Verdict) -> None:
+        """A stick that is pulled says nothing about the release."""
+        for part in verdict.parts:
+            self._device.releases.forgive_attempt(part.service, part.version, part.digest)
+
+    def _look(self, source: BinaryIO, turn: _Turn) -> Refusal | None:
+        """Headers, manifest and signatures, once: everything else is decided on what was read here."""
+        try:
+            turn.package = read_package(source)
+        except Refusal as exc:
+            return exc
+        finally:
+            turn.identity = identify(source, turn.package)
+        return None
+
+    def _judge(self, source: BinaryIO, turn: _Turn, file: Signature, problem: Refusal | None) -> Verdict:
         device = self._device
         device.bus.tell("package.received", f"{turn.name}: looking at it", package=turn.name)
         device.audit(turn.update_id, AuditKind.VALIDATION_STARTED, f"started validating {turn.name!r}")
-        with open_regular(turn.request.path) as source:
-            taken = self._take_in(source, turn)
-            return self._update(source, turn, taken)
+        try:
+            if problem is not None:
+                raise problem
+            assert turn.package is not None  # that would be the problem
+            taken = self._take_in(source, turn, turn.package)
+            return self._update(source, turn, taken, file)
+        except (Refusal, PassedOver, SourceGone, Stopping, DockerError, HostUnavailable) as exc:
+            if self._is_running(turn):
+                raise
+            return self._conclude_without_update(turn, exc)
 
-    def _take_in(self, source: BinaryIO, turn: _Turn) -> _Taken:
+    def _take_in(self, source: BinaryIO, turn: _Turn, package: Package) -> _Taken:
         """Decide all that can be decided without reading a layer. What the signatures vouch for is looked at once they
         are found good, not before.
         """
-        file = Signature.of(os.fstat(source.fileno()))
-        package = read_package(source)
-        turn.manifest = package.manifest
         target, service = self._choose(package.manifest)
-        turn.may_go_back = turn.request.allow_downgrade
-        if check_trust(self._device, package, (service,), allow_unsigned=turn.request.allow_unsigned):
-            turn.may_go_back |= package.manifest.allow_downgrade
+        allow_unsigned = turn.request.allow_unsigned
+        signatures = check_trust(self._device, package, (service,), allow_unsigned=allow_unsigned)
+        keys = {signature.fingerprint for signature in signatures}
+        turn.is_vouched = len(keys) >= self._device.settings.trust.required_signatures
         check_layout(source, package)
-        turn.identity = identity_of(source, package)
         image = read_target(source, package, target)
-        return _Taken(service, target, _release(package.manifest, target, image), image, file)
+        return _Taken(service, target, _release(package.manifest, target, image), image)
 
     def _choose(self, manifest: Manifest) -> tuple[Target, Service]:
         """The target that is this device's, and its service."""
@@ -156,7 +187,7 @@ class Updater:
         """Everything that what is known of releases and what Docker has decide."""
         device, service, release = self._device, taken.service, taken.release
         name = check_runtime(service)
-        self._check_settled(service)
+        check_settled(device.journal, service)
         device.docker.ping()
         self._decide(release, name, turn)
         installed = device.releases.installed(service.name)
@@ -168,58 +199,78 @@ class Updater:
         check_health_check(service, before, has_healthcheck=taken.image.has_healthcheck)
         return before
 
-    def _check_settled(self, service: Service) -> None:
-        unfinished = self._device.journal.unfinished()
-        if service.name in {part.release.service for record in unfinished for part in record.parts}:
-            text = f"cannot update {service.name}: an earlier update is not settled"
-            raise HostUnavailable(text, code="service.unsettled")
-
-    def _update(self, source: BinaryIO, turn: _Turn, taken: _Taken) -> Verdict:
+    def _update(self, source: BinaryIO, turn: _Turn, taken: _Taken, file: Signature) -> Verdict:
         device, release = self._device, taken.release
         before = self._survey(taken, turn)
         limit_bytes = check_room(device, taken.image, taken.target)
         text = f"accepted package for {release.service} {release.version}"
         device.audit(turn.update_id, AuditKind.VALIDATION_ACCEPTED, text)
         device.bus.tell("package.accepted", f"{turn.name}: right for {release.service}", package=turn.name)
+        self._ask_veto(release, before, turn)
         device.check_stop()
-        part = Part(container_name=check_runtime(taken.service), release=release, before=before)
+        part = Part(
+            container_name=check_runtime(taken.service), release=release, before=before, vouched=turn.is_vouched
+        )  # fmt: skip
         record = Record(
             update_id=turn.update_id, parts=(part,), statuses={}, package=turn.name,
             package_identity=turn.identity, source=turn.request.origin.value, started_at=turn.started_at,
         )  # fmt: skip
-        staged = StagedImage(source, taken.image, limit_bytes, taken.file)
+        staged = StagedImage(source, taken.image, limit_bytes, file)
         return Run(device, record, {release.service: staged}).begin()
 
+    def _ask_veto(self, release: Release, before: Before, turn: _Turn) -> None:
+        """
+        Raises:
+            Refusal: `hook.refused`.
+            HostUnavailable: `hook.*`: some other time.
+        """
+        device, installed = self._device, before.installed
+        device.beat(device.settings.hooks.timeout_secs + VETO_MARGIN_S)
+        fields = {
+            "update": turn.update_id, "package": turn.name, "source": turn.request.origin.value,
+            "service": release.service, "version": release.version,
+            "previous": installed.release.version if installed else "",
+        }  # fmt: skip
+        device.veto(fields)
+
     def _decide(self, release: Release, name: str, turn: _Turn) -> None:
-        releases = self._device.releases
-        installed, quarantined = releases.installed(release.service), releases.quarantined(release)
-        used = not turn.request.allow_downgrade and releases.downgrade_used(release)
-        decision = plan_release(
-            release, installed, quarantined_code=quarantined.code if quarantined else None,
-            attempts=releases.attempts(release), newest_here=turn.request.newest_here.get(release.service),
-            allow_downgrade=turn.may_go_back and not used, held=releases.held(release.service),
-        )  # fmt: skip
+        installed = self._device.releases.installed(release.service)
+        decision = self._plan(release, installed, turn)
         if decision.code == "release.already_installed" and installed is not None:
             container = self._device.docker.find_container(name)
             if container is None or container["Image"] != installed.image_id:
-                return  # somebody removed or replaced the container by hand since
+                decision = self._plan(
+                    release, None, turn
+                )  # somebody removed or replaced the container by hand since
         if decision.code == "release.too_many_attempts":
-            releases.clear_attempts(release)  # whoever brings it once more means it
+            self._device.releases.clear_attempts(release)  # whoever brings it once more means it
+        if decision.code == "package.downgrade" and self._device.releases.downgrade_used(release):
+            reason = f"{decision.reason} once more: its leave to go back was used before"
+            decision = Decision(decision.act, decision.code, reason)
         _raise_unless_apply(decision)
 
-    def _remember(self, turn: _Turn, verdict: Verdict) -> None:
-        if turn.request.origin is Origin.MEDIA and is_about_package(verdict):
-            self._handled.remember(turn.request.path, verdict)
+    def _plan(self, release: Release, installed: Installed | None, turn: _Turn) -> Decision:
+        releases, by_hand = self._device.releases, turn.request.allow_downgrade
+        quarantined = releases.quarantined(release)
+        says_so = turn.is_vouched and turn.package is not None and turn.package.manifest.allow_downgrade
+        return plan_release(
+            release, installed, quarantined_code=quarantined.code if quarantined else None,
+            attempts=releases.attempts(release), held=releases.held(release.service),
+            newest_here=None if by_hand else turn.request.newest_here.get(release.service),
+            allow_downgrade=by_hand or (says_so and not releases.downgrade_used(release)),
+        )  # fmt: skip
 
     def _is_running(self, turn: _Turn) -> bool:
         return any(record.update_id == turn.update_id for record in self._device.journal.unfinished())
 
     def refuse(self, request: Request, manifest: Manifest | None, error: Refusal) -> Verdict:
         """Write down a package that was refused before its turn. Needs no lock: nothing else is changed."""
-        turn = _Turn(request, self._device.now(), manifest=manifest)
-        return self._conclude_without_update(turn, error)
+        turn = _Turn(request, self._device.now())
+        return self._conclude_without_update(turn, error, manifest)
 
-    def _conclude_without_update(self, turn: _Turn, error: CaissonError) -> Verdict:
+    def _conclude_without_update(
+        self, turn: _Turn, error: CaissonError, manifest: Manifest | None = None
+    ) -> Verdict:
         outcome, error = _outcome_of(error, turn.request.origin)
         if outcome is Outcome.REFUSED:
             self._device.audit(
@@ -227,7 +278,8 @@ class Updater:
             )
         verdict = verdict_without_update(
             turn.update_id, turn.name, outcome, error, source=turn.request.origin.value,
-            manifest=turn.manifest, identity=turn.identity, started_at=turn.started_at, finished_at=self._device.now(),
+            manifest=turn.package.manifest if turn.package else manifest,
+            identity=turn.identity, started_at=turn.started_at, finished_at=self._device.now(),
         )  # fmt: skip
         conclude(self._device, verdict)
         return verdict
@@ -259,7 +311,7 @@ def _outcome_of(error: CaissonError, origin: Origin) -> tuple[Outcome, CaissonEr
         return (Outcome.NOTHING_TO_DO if done else Outcome.SKIPPED), error
     if isinstance(error, Truncated) and origin is not Origin.COMMAND:
         return Outcome.POSTPONED, error
-    if error.code in WAIT_FOR_THE_HOST and origin is not Origin.COMMAND:
+    if error.code in WAITS and origin is not Origin.COMMAND:
         return Outcome.POSTPONED, error
     if isinstance(error, Refusal):
         if origin is Origin.MEDIA and error.code in NOT_FOR_THIS_DEVICE:

@@ -33,6 +33,15 @@ def is_unsettled(record: Record) -> bool:
 
 
 _ABOUT_PACKAGES = ("archive.", "manifest.", "image.", "package.", "trust.", "release.", "gate.")
+_MAY_CHANGE = frozenset(
+    {
+        "image.no_healthcheck",  # its container may have one
+        "package.changed",
+        "package.reference_taken",
+        "trust.expired",  # by the clock
+        "trust.not_yet_valid",
+    }
+)
 _DONE = frozenset({Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO, Outcome.SKIPPED})
 
 
@@ -40,7 +49,9 @@ def is_about_package(verdict: Verdict) -> bool:
     """Whether the same package would get the same verdict again; one for the host's sake may end otherwise once the
     host is mended.
     """
-    return not verdict.retry and (verdict.outcome in _DONE or verdict.code.startswith(_ABOUT_PACKAGES))
+    if verdict.retry or verdict.code in _MAY_CHANGE:
+        return False
+    return verdict.outcome in _DONE or verdict.code.startswith(_ABOUT_PACKAGES)
 
 
 def verdict_on(record: Record, *, finished_at: datetime) -> Verdict:

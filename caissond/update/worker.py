@@ -19,7 +19,7 @@ from caissond.intake.scan import Found, Origin, Place, Scan, Scanner, Signature
 from caissond.package.staging import open_regular
 from caissond.package.validate import read_package
 from caissond.store.lock import hold_lock
-from caissond.update.device import Device
+from caissond.update.device import READ_STALL_S, Device
 from caissond.update.recovery import settle
 from caissond.update.updater import Request, Updater
 
@@ -118,9 +118,10 @@ class Worker:
             if path not in media:
                 self._scanner.forget(place)
                 self._told.pop(path, None)
-                self._device.bus.tell("media.gone", f"{path.name}: removed")
+                self._device.bus.tell("media.gone", f"{path.name}: removed", medium=path.name)
         for path in media.keys() - self._known_media.keys():
-            self._device.bus.tell("media.found", f"{path.name}: plugged in, looking at it")
+            text = f"{path.name}: plugged in, looking at it"
+            self._device.bus.tell("media.found", text, medium=path.name)
         self._known_media = media
         return [Place(self._device.paths.inbox, Origin.INBOX, read_only=False), *media.values()]
 
@@ -139,25 +140,27 @@ class Worker:
         tell, medium = self._device.bus.tell, place.origin is Origin.MEDIA
         for file in scan.incomplete:
             code = "media.incomplete" if medium else "inbox.incomplete"
-            tell(code, f"{file.path.name}: stays incomplete", package=file.path.name)
+            where = place.path.name if medium else ""
+            tell(code, f"{file.path.name}: stays incomplete", package=file.path.name, medium=where)
         problem, too_many = scan.problem if medium else None, scan.truncated_listing
         if (
             medium
             and place.path not in self._told
             and not (scan.complete or scan.incomplete or scan.pending or problem)
         ):
-            tell("media.empty", f"{place.path.name}: holds no package")
+            tell("media.empty", f"{place.path.name}: holds no package", medium=place.path.name)
         before = self._told.get(place.path, (None, False))
         self._told[place.path] = (problem, too_many)
         if problem and problem != before[0]:
-            tell("media.unreadable", f"{place.path.name}: cannot be read: {problem}")
+            text = f"{place.path.name}: cannot be read: {problem}"
+            tell("media.unreadable", text, medium=place.path.name)
         if too_many and not before[1]:
             tell("media.too_many_files", f"{place.path.name}: holds more files than are looked at")
 
     def _handle_all(self, found: Iterable[Found]) -> Again:
         updater = Updater(self._device)
         again = NEVER
-        for file, newest in _in_order(found):
+        for file, newest in _in_order(found, self._device.beat):
             if self._device.stop.is_set():
                 break
             self._device.beat(0)
@@ -203,7 +206,7 @@ class Worker:
         waiting = {file.place.path for file in found if not self._patience.is_over(file)}
         media = {file.place.path for file in found if file.place.origin is Origin.MEDIA}
         for path in media - waiting:
-            self._device.bus.tell("media.done", f"{path.name}: may be removed")
+            self._device.bus.tell("media.done", f"{path.name}: may be removed", medium=path.name)
 
 
 class Patience:
@@ -238,9 +241,12 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _in_order(found: Iterable[Found]) -> list[tuple[Found, Mapping[str, str]]]:
+def _in_order(found: Iterable[Found], beat: Callable[[float], None]) -> list[tuple[Found, Mapping[str, str]]]:
     """Newest first, each with the newest version of each service in the same place."""
-    peeked = [(file, *_peek(file.path)) for file in found]
+    peeked = []
+    for file in found:
+        beat(READ_STALL_S)
+        peeked.append((file, *_peek(file.path)))
     newest: dict[Path, dict[str, str]] = {}
     for file, services, version in peeked:
         here = newest.setdefault(file.place.path, {})

@@ -1,4 +1,10 @@
-"""Runs the real caissond on an engine of its own and measures it: memory, start, idling, bytes written."""
+"""Runs the real caissond on an engine of its own and measures it: memory, start, idling, bytes written, downtime.
+
+./dev bench                         all of that
+./dev bench downtime                only the service's downtime, and the recovery after a crash
+./dev bench endurance [UPDATES]     what grows over many updates
+./dev bench policies                what Docker's restart policies do (docs/restart-policies.md)
+"""
 
 import os
 import socket
@@ -21,6 +27,7 @@ from caissond.store.database import Database
 from fixtures.engine import private_engine
 from fixtures.images import ImageRecipe, busybox_image
 from fixtures.packages import write_package
+from tests.bench import downtime, endurance, restart_policies
 from tests.bench.loading import Loading
 from tests.bench.say import run_caisson, say
 from tests.docker.daemon_process import DaemonProcess, caissond
@@ -31,7 +38,25 @@ STARTS = 7
 IDLE_S = 30
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
+    match arguments:
+        case []:
+            _measure_all()
+        case ["downtime"]:
+            downtime.measure()
+        case ["endurance"]:
+            endurance.measure()
+        case ["endurance", updates] if updates.isdecimal():
+            endurance.measure(int(updates))
+        case ["policies"]:
+            restart_policies.measure()
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 64
+    return 0
+
+
+def _measure_all() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="caisson-bench-") as folder,
         private_engine("bench") as engine,
@@ -46,7 +71,7 @@ def main() -> int:
         _measure_known(_made(Path(folder) / "known"), client, engine.host)
         _measure_validate(_made(Path(folder) / "validate"))
     say("peak memory, large to small package", f"{large / small:.2f}", "1.0 is flat")
-    return 0
+    downtime.measure()
 
 
 def _measure_start(rig: Rig) -> None:
@@ -225,4 +250,4 @@ def _io_bytes(daemon: DaemonProcess, field: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

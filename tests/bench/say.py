@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_PROGRAM = (sys.executable, "-c", "from caissond.cli.app import main; main()")
+_PROGRAM = (sys.executable, "-c", "from caissond.cli.entry import main; main()")
 
 
 def say(what: str, value: str, note: str) -> None:

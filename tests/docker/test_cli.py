@@ -19,7 +19,7 @@ from tests.docker.daemon_process import caissond
 from tests.docker.inventory import take_inventory
 from tests.docker.rig import Rig
 
-PROGRAM = [sys.executable, "-c", "from caissond.cli.app import main; main()"]
+PROGRAM = [sys.executable, "-c", "from caissond.cli.entry import main; main()"]
 
 
 @dataclass

@@ -15,7 +15,7 @@ import pytest
 
 from caissond.cli.app import run
 from fixtures.engine import Engine
-from fixtures.hostile_image import gzip_bomb, zstd_bomb, zstd_frame
+from fixtures.hostile_layers import gzip_bomb, zstd_bomb, zstd_frame
 from fixtures.images import FOREVER, host_architecture
 from fixtures.layers import busybox_layer
 from fixtures.packages import PLATFORM

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,6 +119,7 @@ class World:
     """Durable writes so far."""
     before_write: Interfere = leave_alone
     after_write: Interfere = leave_alone
+    on_event: Callable[[Event], None] = lambda _event: None
     on_progress: Progress = lambda _phase, _done_bytes, _total_bytes: None
 
     @classmethod
@@ -154,7 +155,10 @@ class World:
             journal=Journal(database),
             history=History(database),
             releases=Releases(database),
-            bus=Bus([lambda event: self.events.append(event)], progress=[self.on_progress]),
+            bus=Bus(
+                [lambda event: self.events.append(event), lambda event: self.on_event(event)],
+                progress=[self.on_progress],
+            ),
         )
         self.running_device = device
         try:

@@ -37,6 +37,8 @@ class FakeDocker(Docker):
         self.unsynced: set[Chain] = set()
         self.hollow: set[Chain] = set()
         """Layers that are registered, and whose files a power cut has emptied."""
+        self.ran_at_cut: set[str] = set()
+        """The containers that ran when the power was cut."""
         self.calls: list[str] = []
         self.is_down = False
         self.before: Interfere = leave_alone
@@ -63,8 +65,17 @@ class FakeDocker(Docker):
     def power_cut(self) -> None:
         """Everything stops; then Docker boots and revives what its restart policy says."""
         was_running = {id for id, container in self.containers.items() if container["State"]["Running"]}
+        self.ran_at_cut = was_running
         for container in self.containers.values():
             _stopped(container, exit_code=255)
+        self._revive(was_running)
+
+    def end_alone(self) -> None:
+        """dockerd alone is killed: the next one ends what runs, as if by hand (docs/restart-policies.md)."""
+        was_running = {id for id, container in self.containers.items() if container["State"]["Running"]}
+        for container in (self.containers[id] for id in was_running):
+            _stopped(container, exit_code=143)
+            container["_stopped_by_hand"] = True
         self._revive(was_running)
 
     def lose_unsynced(self) -> None:
@@ -146,7 +157,13 @@ class FakeDocker(Docker):
     def list_containers(self, *, label: str | None = None) -> list[Inspect]:
         with self._call("ps", label or ""):
             return [
-                {"Id": one["Id"], "Names": [one["Name"]], "Image": self._reference_of(one), "HostConfig": {}}
+                {
+                    "Id": one["Id"],
+                    "Names": [one["Name"]],
+                    "Image": self._reference_of(one),
+                    "HostConfig": {},
+                    "Labels": dict(_labels(one)),
+                }
                 for one in self.containers.values()
                 if label is None or label in (f"{key}={value}" for key, value in _labels(one).items())
             ]

@@ -98,6 +98,12 @@ def cut_power_quietly(world: World) -> None:
     world.docker.power_cut()
 
 
+def end_dockerd(world: World) -> None:
+    """dockerd alone is killed, and started again."""
+    world.docker.end_alone()
+    raise HostUnavailable("cannot do that: the connection was lost", code="docker.unavailable")
+
+
 def live_restore(world: World) -> None:
     world.docker.restart_with_live_restore()
     raise HostUnavailable("cannot do that: the connection was lost", code="docker.unavailable")

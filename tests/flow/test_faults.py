@@ -25,6 +25,7 @@ from tests.flow.faults import (
     broken_by_two,
     cut_power,
     cut_power_quietly,
+    end_dockerd,
     fill_disk,
     go_down,
     hang,
@@ -143,7 +144,18 @@ def _revived(trial: Trial) -> list[str]:
         and (running, trial.world.version()) != (["frontend"], "old")
     ):
         return [f"{running} run before the verdict"]
-    return [] if running or trial.world.policy == "no" else ["nothing runs"]
+    committed = not records or statuses["commit"] is Status.DONE
+    return [] if running or _ran_with_policy_no(trial.world, committed=committed) else ["nothing runs"]
+
+
+def _ran_with_policy_no(world: World, *, committed: bool) -> bool:
+    """Whether the power was cut while all was as somebody wants it who gave the service this policy: the old release
+    not stopped yet or wholly back, or the new one committed.
+    """
+    service = world.docker.named().get("frontend")
+    if service is None or service["HostConfig"]["RestartPolicy"]["Name"] != "no":
+        return False
+    return service["Id"] in world.docker.ran_at_cut and (committed or service["Image"] == world.old_image)
 
 
 @RELEASES
@@ -169,6 +181,43 @@ def test_service_that_something_else_starts_by_its_name_is_whole_after_a_power_c
     """Restart policy `no`: at boot a unit runs `docker start frontend`, perhaps before caissond does anything."""
     fault = Fault(cut_power, Where.AFTER_CALL)
     assert broken_by(fault, folder, content, _settled_beside_a_starter, policy="no") == {}
+
+
+def _settled_alone(trial: Trial) -> list[str]:
+    """Nothing but the update owes the service its start; without one that was begun, nobody does."""
+    lift(trial.world)
+    with trial.world.device() as device:
+        begun = device.journal.unfinished()
+    ended = isinstance(trial.result, Verdict) and trial.result.outcome is not Outcome.POSTPONED
+    trial.world.settle()
+    return trial.world.broken_promises() if begun or ended else []
+
+
+@RELEASES
+@pytest.mark.parametrize(
+    ("strike", "policy"), [(cut_power, "no"), (end_dockerd, "no"), (end_dockerd, "unless-stopped")]
+)
+def test_service_that_no_policy_brings_back_is_started_when_the_update_is_settled(
+    folder: Path, strike: Strike, policy: str, content: bytes
+) -> None:
+    fault = Fault(strike, Where.AFTER_CALL)
+    assert broken_by(fault, folder, content, _settled_alone, policy=policy) == {}
+
+
+def test_release_that_is_refused_its_own_policy_has_succeeded_and_gets_it_later(folder: Path) -> None:
+    world = World.make(folder, policy="unless-stopped")
+
+    def refuse_policy(_number: int, what: str) -> None:
+        if what.startswith("update ") and what.endswith(" unless-stopped"):
+            refuse(world)
+
+    world.docker.before = refuse_policy
+    verdict = world.update(world.write_package(GOOD))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.outcome, verdict.unsettled, verdict.retry) == (Outcome.SUCCEEDED, True, False)
+    lift(world)
+    world.settle()
+    assert world.broken_promises() == []
 
 
 # what becomes of the package
@@ -211,14 +260,18 @@ def test_stop_undoes_before_the_verdict_and_finishes_after_it(folder: Path) -> N
     assert broken_by(Fault(ask_to_stop), folder, GOOD, _stopped_in_order) == {}
 
 
+def _kill_at_create(_number: int, what: str) -> None:
+    if what.startswith("create"):
+        raise Killed
+
+
 def test_three_attempts_that_are_cut_off_are_the_last(folder: Path) -> None:
     world = World.make(folder)
     path = world.write_package(GOOD)
     for _attempt in range(3):
-        armed = Fault(kill).arm(world, frozenset({len(world.docker.calls) + 30}))
+        world.docker.before = _kill_at_create
         with pytest.raises(Killed):
             world.update(path)
-        assert armed.struck
         lift(world)
     assert world.settle()[0].code == "update.interrupted"
     verdict = world.update(path)

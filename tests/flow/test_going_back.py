@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from caissond.errors import CaissonError
+from caissond.errors import CaissonError, HostUnavailable
 from caissond.model.records import Outcome, Verdict
 from caissond.update.going_back import go_back
 from caissond.update.recovery import settle
-from tests.flow.device import OLD_REFERENCE, World, outcome, package
+from tests.flow.device import CATALOG, OLD_REFERENCE, World, outcome, package
 from tests.flow.faults import Fault, Killed, Where, cut_power, go_down, kill, lift, refuse
 
 
@@ -106,6 +106,35 @@ def test_image_that_is_gone_is_said(world: World) -> None:
         world.docker.untag(tag)
     assert code_of(roll_back(world)) == "rollback.image_gone"
     assert world.version() == "new"
+
+
+def test_nobody_goes_back_before_what_was_cut_off_is_settled(world: World) -> None:
+    armed = Fault(kill).arm(world, frozenset({len(world.docker.calls) + 20}))
+    with pytest.raises(Killed):
+        bring(world, "1.3.0")
+    assert armed.struck
+    lift(world)
+    with world.device() as device, pytest.raises(HostUnavailable) as caught:
+        go_back(device, "frontend")
+    assert caught.value.code == "service.unsettled"
+
+
+def test_image_that_somebody_put_there_by_hand_is_not_passed_off_as_a_release(world: World) -> None:
+    by_hand = world.docker.add_image("by/hand:1")
+    world.docker.named()["frontend"]["Image"] = by_hand
+    world.docker.named()["frontend"]["Config"]["Image"] = "by/hand:1"
+    assert bring(world, "1.3.0") is Outcome.SUCCEEDED
+    tagged = world.docker.tagged["example/frontend:1.2.3"]
+    assert outcome(roll_back(world)) is Outcome.SUCCEEDED
+    assert world.docker.named()["frontend"]["Image"] == by_hand
+    assert world.docker.tagged["example/frontend:1.2.3"] == tagged != by_hand
+
+
+def test_tag_that_is_another_service_s_by_now_is_left_alone(world: World) -> None:
+    other = CATALOG.replace('"frontend"', '"other"').replace("catalog_version = 1\n", "")
+    world.paths.services.write_text(CATALOG + other)
+    result = roll_back(world)
+    assert (code_of(result), world.version()) == ("package.reference_taken", "new")
 
 
 @pytest.mark.parametrize(

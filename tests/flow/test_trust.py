@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from caissond import BUILD_DATE
-from caissond.errors import CaissonError
+from caissond.errors import CaissonError, DockerError, SourceGone
 from caissond.intake.scan import Origin
+from caissond.model.events import Event
 from caissond.model.records import AuditKind, Outcome, Verdict
 from caissond.update.recovery import settle
 from caissond.update.updater import Request, Updater
+from fixtures import raw_package
 from fixtures.raw_package_2 import (
     HEAD,
     MAKER,
@@ -26,6 +28,7 @@ from fixtures.raw_package_2 import (
 )
 from fixtures.signatures import ed25519
 from tests.flow.device import World, outcome
+from tests.flow.faults import Fault, refuse
 
 SIGNERS = f"maker@vendor.example {MAKER.line}\nother@vendor.example {ed25519('other').line}\n"
 
@@ -200,6 +203,118 @@ def test_damage_found_while_loading_is_a_refusal_in_the_audit_chain(world: World
     assert "update.rolling_back" not in [event.code for event in world.events]
 
 
+def test_what_is_remembered_is_what_was_judged(world: World) -> None:
+    """Storage that gives other bytes when it is asked once more does not make us pass over somebody else's package."""
+    genuine = release("2.0.0")
+
+    def change(event: Event) -> None:
+        if event.code == "trust.unsigned":
+            world.write_package(genuine)
+
+    world.on_event = change
+    assert on_medium(world, release("9.0.0", signatures=b"")) is not None
+    world.on_event = lambda _event: None
+    verdict = on_medium(world, genuine)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.SUCCEEDED
+
+
+def test_copy_that_is_whole_when_it_is_read_again_is_not_remembered(world: World) -> None:
+    genuine = release("2.0.0", layers=(layer(b"content" * 1000),))
+    damaged = bytearray(genuine)
+    damaged[genuine.rindex(layer(b"content" * 1000).stored) + 15] ^= 1
+
+    def mend(event: Event) -> None:
+        if event.code == "image.layer_mismatch":
+            (world.paths.inbox / "frontend.edgepkg").write_bytes(genuine)
+
+    world.on_event = mend
+    assert on_medium(world, bytes(damaged)) is not None
+    world.on_event = lambda _event: None
+    verdict = on_medium(world, genuine)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.SUCCEEDED
+
+
+def test_release_gets_its_turn_from_a_medium_once_its_quarantine_is_cleared(world: World) -> None:
+    layers = (layer(b"sick"),)
+    image = image_2(*layers, config=config_2(layers, config={"Cmd": ["crashes"]}))
+    sick = package_2(image)
+    verdicts = [on_medium(world, sick), on_medium(world, sick)]
+    assert [verdict and verdict.outcome for verdict in verdicts] == [Outcome.ROLLED_BACK, None]
+    with world.device() as device:
+        device.releases.clear_quarantine()
+    assert on_medium(world, sick) is not None
+
+
+@pytest.mark.parametrize("has_leave", [False, True])
+def test_older_release_beside_the_newer_one_never_swings_the_service(world: World, has_leave: bool) -> None:
+    older = release("1.9.0", head="allow_downgrade = true\n" if has_leave else "")
+    assert codes(world, release("2.0.0")) == [""]
+    path = world.write_package(older)
+    with world.device() as device:
+        verdict = Updater(device).handle(Request(path, Origin.MEDIA, newest_here={"frontend": "2.0.0"}))
+    assert verdict is not None
+    assert verdict.code == "package.superseded"
+
+
+def test_engine_that_refuses_to_answer_leaves_the_package_where_it_is(world: World) -> None:
+    Fault(refuse, lasting=True).arm(world, frozenset({3}))
+    verdict = apply(world, release("2.0.0"))
+    assert verdict is not None
+    assert (verdict.outcome, verdict.retry) == (Outcome.POSTPONED, True)
+
+
+def test_docker_without_space_is_no_fault_of_the_package(world: World) -> None:
+    def fill(_number: int, what: str) -> None:
+        if what.startswith("load"):
+            raise DockerError("cannot load an image: no space left on device", code="host.disk_full")
+
+    world.docker.before = fill
+    verdict = apply(world, release("2.0.0"))
+    assert verdict is not None
+    assert (verdict.code, verdict.retry) == ("host.disk_full", True)
+    assert world.broken_promises() == []
+
+
+def test_image_of_empty_layers_is_an_image(world: World) -> None:
+    world.paths.config.write_text("[trust]\nallow_unsigned = true\n")
+    config = raw_package.config(raw_package.sha256(b""), config={"Cmd": ["serves"]})
+    assert codes(world, raw_package.package(image=raw_package.image(layer=b"", config=config))) == [""]
+
+
+def test_quarantine_holds_though_the_container_was_replaced_by_hand(world: World) -> None:
+    assert codes(world, release("2.0.0")) == [""]
+    with world.device() as device:
+        installed = device.releases.installed("frontend")
+        assert installed is not None
+        device.releases.quarantine(
+            installed.release, code="gate.exited", update_id=installed.update_id, at=datetime.now(UTC)
+        )
+    world.docker.named()["frontend"]["Image"] = world.docker.add_image("by/hand:1")
+    assert codes(world, release("2.0.0")) == ["release.quarantined"]
+
+
+@pytest.mark.parametrize(("is_pulled", "attempts"), [(True, 0), (False, 1)])
+def test_stick_that_is_pulled_costs_no_attempt_and_one_that_fails_does(
+    world: World, is_pulled: bool, attempts: int
+) -> None:
+    def fail(_number: int, what: str) -> None:
+        if what.startswith("load"):
+            if is_pulled:
+                (world.paths.inbox / "frontend.edgepkg").unlink()
+            raise SourceGone("cannot read the source any more", code="media.gone")
+
+    world.docker.before = fail
+    verdict = on_medium(world, release("2.0.0"))
+    assert verdict is not None
+    assert verdict.retry
+    (part,) = verdict.parts
+    with world.device() as device, device.database.read() as connection:
+        query = "SELECT count FROM attempt WHERE version = ?"
+        assert connection.execute(query, (part.version,)).fetchall() == [(attempts,)]
+
+
 # time
 
 
@@ -223,4 +338,10 @@ def test_refused_release_from_the_future_raises_nothing(world: World) -> None:
     assert codes(world, release("2.0.0", created_at="2099-01-01T00:00:00Z", signatures=b"")) == [
         "trust.unsigned"
     ]
+    assert floor(world) is None
+
+
+def test_unsigned_release_raises_nothing(world: World) -> None:
+    world.paths.config.write_text("[trust]\nallow_unsigned = true\n")
+    assert codes(world, release("2.0.0", created_at="2099-01-01T00:00:00Z", signatures=b"")) == [""]
     assert floor(world) is None

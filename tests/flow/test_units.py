@@ -14,6 +14,13 @@ REPOSITORY = Path(__file__).parents[2]
 UNITS = REPOSITORY / "systemd"
 RULES = REPOSITORY / "udev/90-caisson-media.rules"
 
+PROGRAMS = (
+    "/usr/bin/caissond",
+    "/usr/lib/caisson/caisson-mount",
+    "/usr/lib/caisson/caisson-leds",
+    "/usr/lib/caisson/caisson-hooks",
+)
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and other users' files need root")
 
 
@@ -38,7 +45,7 @@ def unit(tmp_path: Path) -> Callable[..., Path]:
 
     def install(name: str, change: Callable[[str], str] = lambda text: text) -> Path:
         text = change((UNITS / name).read_text())
-        for installed in ("/usr/bin/caissond", "/usr/lib/caisson/caisson-mount"):
+        for installed in PROGRAMS:
             text = text.replace(installed, str(program))
         (tmp_path / name).write_text(text)
         return tmp_path / name
@@ -51,9 +58,18 @@ def warnings_about(path: Path) -> str:
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stderr
 
 
-@pytest.mark.parametrize("name", ["caissond.service", "caisson-media@.service"])
+@pytest.mark.parametrize("name", sorted(path.name for path in UNITS.glob("*.service")))
 def test_unit_is_clean(unit: Callable[..., Path], name: str) -> None:
+    for socket in UNITS.glob("*.socket"):
+        unit(socket.name)
     assert warnings_about(unit(name)) == ""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in UNITS.glob("*.socket")))
+def test_socket_is_clean_and_only_root_may_connect(unit: Callable[..., Path], name: str) -> None:
+    unit(name.replace(".socket", "@.service"))
+    assert warnings_about(unit(name)) == ""
+    assert ("SocketMode", "0600") in settings_of(name)
 
 
 def test_misspelt_setting_would_be_noticed(unit: Callable[..., Path]) -> None:

@@ -79,7 +79,7 @@ class Command:
             stdin: what is typed; None: there is no standard input at all.
         """
         program: list[str | Path | bytes] = [
-            sys.executable, "-c", "from caissond.cli.app import main; main()", "--root", self.root,
+            sys.executable, "-c", "from caissond.cli.entry import main; main()", "--root", self.root,
         ]  # fmt: skip
         if stdin is None:
             program = ["sh", "-c", 'exec "$@" <&-', "sh", *program]

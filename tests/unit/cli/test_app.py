@@ -1,5 +1,7 @@
 """Options anywhere, exit codes, and what is said when a command was not understood."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,26 @@ def test_version_needs_no_device(caisson: Command) -> None:
 def test_exit_code_reaches_the_shell(caisson: Command) -> None:
     assert caisson.as_process("nonsense").code == 64
     assert caisson.as_process("package", "validate", "/no/such.edgepkg").code == 2
+
+
+def test_settings_that_somebody_named_have_to_be_there(caisson: Command) -> None:
+    caisson.paths.config.unlink(missing_ok=True)
+    assert caisson("service", "list").code == 0
+    answer = caisson("--config", "/no/such.toml", "service", "list")
+    assert (answer.code, "cannot find the settings /no/such.toml" in answer.err) == (1, True)
+
+
+def test_colons_in_a_name_make_no_picture(caisson: Command) -> None:
+    assert "n:x:.edgepkg" in caisson("package", "inspect", "/no/n:x:.edgepkg").err
+
+
+def test_answer_that_cannot_be_written_is_said_in_one_line(caisson: Command) -> None:
+    code = "from caissond.cli.entry import main; main()"
+    program: list[str | Path] = [sys.executable, "-c", code, "--root", caisson.root]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*program, "history", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "cannot write the answer: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

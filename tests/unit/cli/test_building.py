@@ -87,7 +87,7 @@ def test_same_command_makes_the_same_package_anywhere(caisson: Command, folder: 
         "0",
         sys.executable,
         "-c",
-        "from caissond.cli.app import main; main()",
+        "from caissond.cli.entry import main; main()",
     ]
     arguments = [
         "package", "build", "--image", "frontend=docker-archive:../image.tar", "--version", "1.2.3",
@@ -180,7 +180,7 @@ def test_interrupted_build_leaves_nothing(folder: Path, number: int) -> None:
         "package", "build", "--image", f"frontend=docker-archive:{folder / 'image.tar'}", "--version", "1.2.3",
         "--service-revision", "r1", "--zstd-level", "19", "--output", str(folder / "x.edgepkg"),
     ]  # fmt: skip
-    program = [sys.executable, "-c", "from caissond.cli.app import main; main()", *arguments]
+    program = [sys.executable, "-c", "from caissond.cli.entry import main; main()", *arguments]
     with subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         wait_until_packing(folder)
         process.send_signal(number)

@@ -72,6 +72,19 @@ def test_verify_takes_a_list_of_signers(caisson: Command, folder: Path) -> None:
     assert (answer.code, "[build.cannot_read, E-961]" in answer.err) == (1, True)
 
 
+def test_verify_shows_signatures_that_do_not_count_and_obeys_revoked_keys(
+    caisson: Command, folder: Path
+) -> None:
+    path = built(caisson, folder, "--sign-key", folder / "first", "--sign-key", folder / "second")
+    signers = (caisson.root / "etc/caisson/allowed_signers").read_text().splitlines()
+    (folder / "signers").write_text(signers[0])
+    listed = ("--allowed-signers", folder / "signers")
+    answer = caisson("package", "verify", path, *listed)
+    assert (answer.code, [line.partition(":")[0] for line in answer.lines[-1:]]) == (0, ["Does not count"])
+    answer = caisson("package", "verify", path, *listed, "--revoked-keys", folder / "second.pub")
+    assert (answer.code, "[trust.revoked, E-408]" in answer.err) == (2, True)
+
+
 def test_unsigned_package_is_verified_only_when_that_is_asked_for(caisson: Command, folder: Path) -> None:
     path = built(caisson, folder)
     answer = caisson("package", "verify", path)

@@ -3,14 +3,22 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.unit.cli.command import Command
 
 
 def test_ctrl_c_at_the_prompt_ends_as_cancelled(caisson: Command) -> None:
-    arguments = ["package", "load", caisson.package(), "--allow-unsigned", "--root", caisson.root]
+    arguments: list[str | Path] = [
+        "package",
+        "load",
+        caisson.package(),
+        "--allow-unsigned",
+        "--root",
+        caisson.root,
+    ]
     with subprocess.Popen(
-        [sys.executable, "-c", "from caissond.cli.app import main; main()", *arguments],
+        [sys.executable, "-c", "from caissond.cli.entry import main; main()", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None

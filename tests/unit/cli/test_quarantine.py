@@ -80,7 +80,7 @@ def test_going_back_asks_first(caisson: Command) -> None:
         Releases(database).save_installed(known)
     answer = caisson.as_process("rollback", "frontend", stdin=b"no\n")
     assert answer.code == 3
-    assert answer.lines[:2] == ["Ready to go back", "frontend -> 1.0.0"]
+    assert answer.lines[:2] == ["Ready to go back", "frontend 1.1.0 -> 1.0.0"]
     assert answer.lines[-1].endswith("Cancelled before changing the service.")
 
 

@@ -186,7 +186,7 @@ def test_a_piped_table_is_neither_folded_nor_coloured(caisson: Command) -> None:
 def test_a_table_on_a_terminal_is_coloured(caisson: Command) -> None:
     caisson.remember(Outcome.FAILED)
     ours, theirs = pty.openpty()
-    program = "from caissond.cli.app import main; main()"
+    program = "from caissond.cli.entry import main; main()"
     subprocess.run(
         [sys.executable, "-c", program, "--root", caisson.root, "history", "list"],
         stdin=theirs, stdout=theirs, env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}, check=True,

@@ -88,7 +88,7 @@ def typing(arguments: list[str | Path], answers: list[tuple[bytes, bytes]]) -> i
         "--wait",
         sys.executable,
         "-c",
-        "from caissond.cli.app import main; main()",
+        "from caissond.cli.entry import main; main()",
     ]
     with subprocess.Popen([*program, *arguments], stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)

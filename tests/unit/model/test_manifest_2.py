@@ -269,6 +269,8 @@ def test_package_has_64_targets_at_most() -> None:
         ("format_version = '1'", 1),
         ("format_version = '2'", None),
         ("format_version = 2.0", None),
+        ("format_version = true", None),
+        ("format_version = 1.0", None),
         ("format_version = 3", None),
         ("format_version = [", None),
         ("", None),

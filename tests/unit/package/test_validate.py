@@ -1,12 +1,15 @@
 """The verdict on a package's bytes, both formats behind one set of functions."""
 
 import errno
+import fcntl
 import io
 import os
 import random
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +21,7 @@ from caissond.package.validate import (
     check_targets,
     fingerprint,
     identity_of,
+    is_whole_file,
     read_package,
     read_target,
 )
@@ -246,3 +250,14 @@ def test_every_well_made_package_is_accepted(images: list[RawImage], signed: boo
 def test_signed_members_are_exactly_what_ssh_keygen_would_sign() -> None:
     found, _ = read_content(packed(members_2()))
     assert found.signatures == MAKER.sshsig(found.manifest_bytes)
+
+
+def test_file_that_somebody_has_open_for_writing_is_not_whole_yet(tmp_path: Path) -> None:
+    """As a file server does it: it holds a lease, and opening the file answers EAGAIN."""
+    path = tmp_path / "a.edgepkg"
+    path.write_bytes(package())
+    assert is_whole_file(path)
+    with path.open("r+b") as writer:
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        fcntl.fcntl(writer, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert not is_whole_file(path)

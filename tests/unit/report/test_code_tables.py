@@ -8,6 +8,7 @@ import pytest
 
 from caissond.model.events import EVENTS
 from caissond.model.settings import Settings
+from caissond.report.led_patterns import led_table
 from caissond.report.tables import (
     CATALOG,
     README,
@@ -24,25 +25,26 @@ def test_derived_files_of_this_tree_are_fresh() -> None:
     assert stale_files() == [], "run: python -m caissond.report.tables update"
 
 
-def readme(codes: str, settings: str) -> str:
+def readme(codes: str, settings: str, leds: str) -> str:
     return (
         f"# Caisson\n<!-- settings:begin -->\n{settings}<!-- settings:end -->\nbetween\n"
+        f"<!-- leds:begin -->\n{leds}<!-- leds:end -->\n"
         f"<!-- codes:begin -->\n{codes}<!-- codes:end -->\nthe end\n"
     )
 
 
 def test_update_refreshes_catalog_and_readme_and_keeps_the_text_around(tmp_path: Path) -> None:
-    (tmp_path / README).write_text(readme("old\n", "old\n"))
+    (tmp_path / README).write_text(readme("old\n", "old\n", "old\n"))
     assert stale_files(tmp_path) == [tmp_path / CATALOG, tmp_path / README]
     update_files(tmp_path)
     assert stale_files(tmp_path) == []
-    assert (tmp_path / README).read_text() == readme(troubleshooting_table(), settings_table())
+    assert (tmp_path / README).read_text() == readme(troubleshooting_table(), settings_table(), led_table())
 
 
-@pytest.mark.parametrize("name", ["codes", "settings"])
+@pytest.mark.parametrize("name", ["codes", "settings", "leds"])
 def test_readme_without_markers_is_said_so(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}:begin"):
-        with_tables(readme("", "").replace(name, "others"))
+        with_tables(readme("", "", "").replace(name, "others"))
 
 
 def test_every_setting_is_in_the_settings_table_with_default_and_bounds() -> None:

@@ -134,3 +134,25 @@ def test_package_without_a_manifest_has_no_parts() -> None:
         manifest=None, identity="", started_at=NOW, finished_at=NOW,
     )  # fmt: skip
     assert (verdict.parts, verdict.services) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("code", "again"),
+    [
+        ("trust.unsigned", True),
+        ("trust.expired", False),
+        ("trust.not_yet_valid", False),
+        ("image.layer_mismatch", True),
+        ("image.no_healthcheck", False),
+        ("package.downgrade", True),
+        ("package.reference_taken", False),
+        ("package.changed", False),
+        ("host.disk_full", False),
+    ],
+)
+def test_only_what_would_be_said_again_is_remembered(code: str, again: bool) -> None:
+    refusal = verdict_without_update(
+        UPDATE, "a", Outcome.REFUSED, Refusal("cannot", code=code), source="media",
+        manifest=None, identity="", started_at=NOW, finished_at=NOW,
+    )  # fmt: skip
+    assert is_about_package(refusal) is again

@@ -1,0 +1,189 @@
+"""The container that a service had before an update: stopped, revived, made again, parked and removed.
+
+From its stop until the verdict it has its own name and a restart policy that makes Docker bring it back at any boot
+(docs/restart-policies.md). It is removed only when the release after it is settled.
+"""
+
+from typing import Any
+
+from caissond.errors import CaissonError, DockerError
+from caissond.host.docker import Inspect
+from caissond.host.recreate import NO_RESTART, Replacement, plan_replacement
+from caissond.model.catalog import HealthCheck, HealthKind
+from caissond.model.ids import LABEL_PREFIX, ContainerId, UpdateId, parked_name
+from caissond.model.records import Part, restart_policy
+from caissond.update.health import watch
+from caissond.update.step_tools import Tools
+
+REVIVE: Inspect = {"Name": "always", "MaximumRetryCount": 0}
+REMADE_LABEL = "io.caisson.remade"
+DEFAULT_GRACE_S = 10
+ENDLESS_GRACE_S = 600
+_ID_IN_USE = "id already in use"
+
+
+class OldContainer:
+    """One service's, during one update."""
+
+    def __init__(self, part: Part, update_id: UpdateId, check: HealthCheck, tools: Tools) -> None:
+        self._before = part.before
+        self._name = part.container_name
+        self._parked_name = parked_name(part.container_name, update_id)
+        self._update_id = update_id
+        self._check = check
+        self._tools = tools
+        self._docker = tools.docker
+
+    def find(self) -> Inspect | None:
+        """The old container, or what was made again in its place."""
+        if found := self._docker.find_container(self._before.container_id):
+            return found
+        return self._find_copy()
+
+    def _find_copy(self) -> Inspect | None:
+        copy = self._docker.find_container(self._name)
+        labels = (copy["Config"].get("Labels") or {}) if copy else {}
+        return copy if labels.get(REMADE_LABEL) == self._update_id else None
+
+    # until the verdict
+
+    def stop(self) -> None:
+        """Docker knows durably that it revives it, before it is stopped."""
+        self._docker.set_restart_policy(self._before.container_id, REVIVE)
+        self._tools.host.sync()
+        stop_container(self._tools, self._before.container)
+
+    def revive(self) -> None:
+        """Running again with its own policy, made again where somebody pruned it.
+
+        Raises:
+            GateFailed: it runs, and is not as well as it was.
+        """
+        old = self.find() or self._make_again()
+        if not self._before.was_running:
+            return
+        if self._is_being_stopped(old):
+            # waits for the stop that is under way; a start before its end would be in vain
+            stop_container(self._tools, old)
+        old = self._start(old)
+        self._docker.set_restart_policy(old["Id"], self._before.own_policy)
+        rename_container(self._tools, old["Id"], self._name)  # somebody may have given it another by hand
+        if self._before.was_well:
+            pause = self._tools.host.pause_whatever_comes
+            watch(self._gate(), lambda: self._docker.inspect_container(old["Id"]), pause=pause)
+
+    def _start(self, old: Inspect) -> Inspect:
+        """Start it, or a copy. A dockerd that is killed while it starts a container can leave a task of it that it
+        does not know: containerd then refuses every start of this id until it is restarted itself (20.10).
+        """
+        try:
+            self._docker.start(old["Id"])
+        except DockerError as exc:
+            if _ID_IN_USE not in exc.message:
+                raise
+        else:
+            return old
+        rename_container(self._tools, old["Id"], self._parked_name)
+        copy = self._find_copy() or self._make_again()
+        self._docker.start(copy["Id"])
+        self._docker.remove(old["Id"], with_new_volumes=False)
+        return copy
+
+    def _is_being_stopped(self, old: Inspect) -> bool:
+        """Whether it may be on its way down: still the same run, and already told to be revived at boot."""
+        state, before = old["State"], self._before.container["State"]
+        same_run = state["Running"] and state["StartedAt"] == before["StartedAt"]
+        return bool(same_run and policy_of(old) == REVIVE)
+
+    def _make_again(self) -> Inspect:
+        """Somebody pruned it while it was stopped: the same, from what was written down and the image that was kept."""
+        before = self._before
+        labels = before.container["Config"].get("Labels") or {}
+        own = {name: value for name, value in labels.items() if name.startswith(LABEL_PREFIX)}
+        plan = plan_replacement(
+            before.container, before.image, before.image_id, labels={**own, REMADE_LABEL: self._update_id},
+            host_name=before.host_name,
+        )  # fmt: skip
+        created = self._docker.create(self._name, plan.config)
+        try:
+            connect_networks(self._tools, created, plan)
+        except CaissonError:
+            self._docker.remove(created, with_new_volumes=False)
+            raise
+        return self._docker.inspect_container(created)
+
+    def _gate(self) -> HealthCheck:
+        """The gate of the way back asks for no health check that the old release does not have."""
+        test = (self._before.container["Config"].get("Healthcheck") or {}).get("Test")
+        known = bool(test) and test != ["NONE"]
+        return self._check if known else self._check.model_copy(update={"kind": HealthKind.RUNNING})
+
+    def keep_up(self) -> None:
+        """Start it where it does not run. A power cut takes down again what was revived, and the end of dockerd alone
+        also what was never touched; not every policy brings it back (docs/restart-policies.md).
+        """
+        old = self.find()
+        if old is not None and self._before.was_running and not old["State"]["Running"]:
+            self._docker.start(old["Id"])
+
+    # past the verdict, and back
+
+    def retire(self) -> None:
+        """Stopped for good, under its parked name."""
+        old = self._docker.find_container(self._before.container_id)
+        if old is None:
+            return
+        self._docker.set_restart_policy(old["Id"], NO_RESTART)
+        if old["State"]["Running"]:
+            stop_container(self._tools, old)
+        rename_container(self._tools, old["Id"], self._parked_name)
+
+    def prepare_return(self) -> None:
+        """Docker revives it from now on; first of all, since the way back can be cut off too. Nothing is done when it
+        runs with its own policy: then it is back already.
+        """
+        old = self._docker.find_container(self._before.container_id)
+        if old is None or not self._before.was_running:
+            return
+        if not old["State"]["Running"] or policy_of(old) != self._before.own_policy:
+            self._docker.set_restart_policy(old["Id"], REVIVE)
+
+    def take_name_back(self) -> None:
+        if old := self._docker.find_container(self._before.container_id):
+            rename_container(self._tools, old["Id"], self._name)
+
+    def remove_parked(self) -> None:
+        old = self._docker.find_container(self._before.container_id)
+        if old is not None and old["Name"] == f"/{self._parked_name}":
+            self._docker.remove(old["Id"], with_new_volumes=False)
+
+
+# what is asked of either container, and done to it
+
+
+def policy_of(container: Inspect) -> Inspect:
+    """Its restart policy, in the words in which it is set."""
+    return restart_policy(container["HostConfig"].get("RestartPolicy"))
+
+
+def connect_networks(tools: Tools, container: ContainerId, plan: Replacement) -> None:
+    for network, endpoint in plan.more_networks:
+        tools.docker.connect(container, network, endpoint)
+
+
+def rename_container(tools: Tools, container: str, name: str) -> None:
+    """Does nothing when that is its name."""
+    if tools.docker.inspect_container(container)["Name"] != f"/{name}":
+        tools.docker.rename(container, name)
+
+
+def stop_container(tools: Tools, container: Inspect) -> None:
+    """Stop it, in the time that it or the settings grant."""
+    own: Any = container["Config"].get("StopTimeout")
+    grace_s = tools.stop_timeout_s
+    if grace_s is None:
+        grace_s = DEFAULT_GRACE_S if own is None else int(own)
+    if grace_s < 0:
+        grace_s = ENDLESS_GRACE_S  # "wait for ever" is more than we can
+    tools.host.beat(grace_s)
+    tools.docker.stop(container["Id"], grace_s=grace_s)

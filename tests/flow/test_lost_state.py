@@ -1,0 +1,74 @@
+"""The database is deleted, or an older copy of it is put back, in the middle of an update: the service is whole."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from caissond.model.records import Outcome
+from tests.flow.device import World, outcome, package
+from tests.flow.faults import Fault, Killed, Trial, Where, broken_by, kill, lift
+
+FIRST, GOOD, BAD = package(version="1.1.0"), package(), package(crashes=True)
+KILLED = Fault(kill, Where.AFTER_CALL)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def _forget(world: World) -> None:
+    for path in world.paths.state_dir.glob("state.db*"):
+        path.unlink()
+
+
+def _settled_without_state(trial: Trial) -> list[str]:
+    lift(trial.world)
+    _forget(trial.world)
+    trial.world.settle()
+    return trial.world.broken_promises()
+
+
+@pytest.mark.parametrize("content", [GOOD, BAD], ids=["good", "crashing"])
+def test_service_is_whole_when_the_database_is_deleted_at_any_point(folder: Path, content: bytes) -> None:
+    assert broken_by(KILLED, folder, content, _settled_without_state) == {}
+
+
+def _killed_at(folder: Path, content: bytes, point: int) -> tuple[World, bool]:
+    """Updated once, then killed at this point of the next update, and the database of the day before put back."""
+    world = World.make(folder)
+    assert outcome(world.update(world.write_package(FIRST))) is Outcome.SUCCEEDED
+    shutil.copy(world.paths.database, folder / "copy")
+    armed = KILLED.arm(world, frozenset({len(world.docker.calls) + point}))
+    try:
+        world.update(world.write_package(content))
+    except Killed:
+        _forget(world)
+        shutil.copy(folder / "copy", world.paths.database)
+    lift(world)
+    return world, bool(armed.struck)
+
+
+@pytest.mark.parametrize("content", [GOOD, BAD], ids=["good", "crashing"])
+def test_service_is_whole_when_an_older_database_is_put_back_at_any_point(
+    folder: Path, content: bytes
+) -> None:
+    broken = {}
+    struck, point = True, 0
+    while struck:
+        point += 1
+        world, struck = _killed_at(folder / str(point), content, point)
+        world.settle()
+        ran = outcome(world.update(world.write_package(GOOD)))
+        tags = len(world.private_tags())
+        if (ran, world.running(), len(world.docker.containers), tags) not in _WELL:
+            broken[point] = (ran, world.running(), list(world.docker.named()), world.private_tags())
+    assert point > 10
+    assert broken == {}
+
+
+_WELL = [(end, ["frontend"], 1, 1) for end in (Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO)]
