@@ -1,0 +1,166 @@
+"""The invariant: what has to be so once caissond has settled, as sentences about what is not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caissond.errors import CaissonError
+from caissond.host.loads import INGEST_LABEL
+from caissond.model.ids import TAG_DOMAIN, claim_of, keep_tag
+from caissond.model.paths import Paths
+from caissond.model.records import Outcome
+from caissond.report.bus import Bus
+from caissond.update.device import Device
+from caissond.wiring import look_at_device
+from tests.matrix.lab import EARLIER, NAME, NEW, OLD, Lab, reference
+from tests.matrix.scenario import Scenario, Way
+from tests.matrix.strikes import Meanwhile
+
+_IN_STATE_FOLDER = ("state.db", "state.reserve", "lock", "daemon.lock", "inbox", "receipts", "work")
+_DATABASE_LOST = (Meanwhile.NO_DATABASE, Meanwhile.TORN_DATABASE, Meanwhile.STALE_DATABASE)
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to expect of a device."""
+
+    scenario: Scenario
+    ends: frozenset[str]
+    """`old`, `new`."""
+    handled: bool
+    """Whether the package has had its turn."""
+
+
+def broken_promises(lab: Lab, paths: Paths, outlook: Outlook) -> list[str]:
+    """What is not as it has to be; nothing runs that could change it."""
+    try:
+        device = look_at_device(paths, Bus([]))
+    except CaissonError as exc:
+        return [f"the state cannot be read: {exc.message}"]
+    try:
+        return [
+            *_of_service(lab, outlook),
+            *_of_engine(lab, device),
+            *_of_state(lab, device, outlook),
+            *_of_files(paths, outlook),
+        ]
+    finally:
+        device.database.close()
+
+
+def _of_service(lab: Lab, outlook: Outlook) -> Iterator[str]:
+    """One container under the service's name, whole, wholly one release."""
+    names = sorted(name for one in lab.api.containers(all=True) for name in one["Names"])
+    if names != [f"/{NAME}"]:
+        yield f"there are the containers {names}"
+    if f"/{NAME}" not in names:
+        return
+    scenario, container = outlook.scenario, lab.service()
+    if container["State"]["Running"] is scenario.stopped:
+        yield f"the service is {container['State']['Status']}"
+    policy = container["HostConfig"]["RestartPolicy"]["Name"]
+    if policy != scenario.policy:
+        yield f"its restart policy is {policy}, not {scenario.policy}"
+    version = lab.told_version()
+    if which(scenario, version) not in outlook.ends:
+        yield f"it runs {version}"
+    yield from _of_one_release(lab, container, version)
+
+
+def which(scenario: Scenario, version: str) -> str:
+    """Whether this is the old release or the new one, for the scenario."""
+    new = EARLIER if scenario.way is Way.ROLLBACK else NEW
+    return "new" if version == new else "old" if version == OLD else version
+
+
+def _of_one_release(lab: Lab, container: dict[str, Any], version: str) -> Iterator[str]:
+    config = container["Config"]
+    if not {"SITE=north", f"RELEASE={version}"} <= set(config["Env"]) or len(config["Env"]) != 3:
+        yield f"the environment of {version} is {config['Env']}"
+    labels = config["Labels"]
+    if labels.get("site") != "north" or labels.get("io.caisson.version", version) != version:
+        yield f"the labels of {version} are {labels}"
+    tagged = [image["Id"] for image in lab.api.images() if reference(version) in (image["RepoTags"] or ())]
+    if tagged != [container["Image"]]:
+        yield f"{reference(version)} is {tagged}, not {container['Image']}"
+
+
+def _of_engine(lab: Lab, device: Device) -> Iterator[str]:
+    """Nothing besides."""
+    images = lab.api.images()
+    claim = claim_of(device.paths.state_dir)
+    expected = {keep_tag(claim, known.update_id) for known in device.releases.all_installed()}
+    tags = {tag for image in images for tag in image["RepoTags"] or () if tag.startswith(TAG_DOMAIN)}
+    if tags - expected:
+        yield f"there are the private tags {sorted(tags - expected)}"
+    if untagged := [image["Id"] for image in images if image["RepoTags"] in (None, [], ["<none>:<none>"])]:
+        yield f"there are the images {untagged} without a name"
+    if lab.api.images(all=True, filters={"label": INGEST_LABEL}):
+        yield "there are images in between two layers"
+    if volumes := lab.api.volumes()["Volumes"]:
+        yield f"there are the volumes {[volume['Name'] for volume in volumes]}"
+
+
+def _of_state(lab: Lab, device: Device, outlook: Outlook) -> Iterator[str]:
+    """The history tells what happened, and the state what runs."""
+    if device.journal.unfinished():
+        yield "a record is not closed"
+    try:
+        device.history.verify()
+    except CaissonError as exc:
+        yield exc.message
+    version = lab.told_version() if lab.api.containers(all=True, filters={"name": f"^/{NAME}$"}) else ""
+    installed = device.releases.installed(NAME)
+    if version == NEW or installed is not None:
+        known = installed.release.version if installed else "nothing"
+        if known != version:
+            yield f"{known} is said to be installed, {version} is"
+    yield from _of_history(device, outlook, version)
+    yield from _of_attempts(device, outlook)
+
+
+def _of_history(device: Device, outlook: Outlook, version: str) -> Iterator[str]:
+    scenario = outlook.scenario
+    verdicts = [one for one in device.history.newest() if NEW in [part.version for part in one.parts]]
+    outcomes = {one.outcome for one in verdicts}
+    told = (
+        {Outcome.SUCCEEDED}
+        if scenario.meanwhile not in _DATABASE_LOST
+        else {Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO}
+    )
+    if version == NEW and not outcomes & told:
+        yield f"the history of {NEW} is {sorted(outcomes)}"
+    if outlook.handled and scenario.way is not Way.ROLLBACK and not verdicts:
+        yield "the history does not know the package"
+    if any(verdict.unsettled for verdict in verdicts):
+        yield "a way back is stuck"
+
+
+def _of_attempts(device: Device, outlook: Outlook) -> Iterator[str]:
+    with device.database.read() as connection:
+        counts = [row[0] for row in connection.execute("SELECT count FROM attempt")]
+    if any(count > MAX_ATTEMPTS for count in counts):
+        yield f"there were {counts} attempts"
+    quarantined = bool(device.releases.all_quarantined())
+    if outlook.handled and outlook.scenario.is_bad and outlook.ends == {"old"} and not quarantined:
+        yield "the bad release is not quarantined"
+    if not outlook.scenario.is_bad and quarantined:
+        yield "a release is quarantined that the gate never saw fail"
+
+
+def _of_files(paths: Paths, outlook: Outlook) -> Iterator[str]:
+    if outlook.handled and (left := list(paths.inbox.iterdir())):
+        yield f"the inbox holds {[path.name for path in left]}"
+    if paths.work.exists() and (left := list(paths.work.iterdir())):
+        yield f"the work folder holds {[path.name for path in left]}"
+    strange = [path.name for path in paths.state_dir.iterdir() if not path.name.startswith(_IN_STATE_FOLDER)]
+    if strange:
+        yield f"the state folder holds {strange}"
+    if half := [path.name for path in _receipts(paths.receipts) if path.suffix not in (".json", ".txt")]:
+        yield f"the receipts hold {half}"
+
+
+def _receipts(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.exists() else []
