@@ -14,6 +14,7 @@ from fixtures.engine import Engine
 from fixtures.hostile import hostile_packages
 from fixtures.packages import PLATFORM
 from fixtures.raw_package import package as raw_package
+from fixtures.signatures import ed25519
 from tests.docker.daemon_process import DaemonProcess, caissond
 from tests.docker.inventory import take_inventory
 from tests.docker.rig import Rig
@@ -115,6 +116,7 @@ def test_what_is_no_file_is_refused_and_never_read(watching: DaemonProcess, tmp_
 
 
 def test_hostile_packages_leave_docker_as_it_was(rig: Rig) -> None:
+    rig.write_catalog(kind="running")  # none of them has a health check, which would be all that is told
     catalog = rig.paths.services.read_text().replace(f'name = "{rig.name}"', 'name = "frontend"', 1)
     catalog = catalog.replace('revision = "1"', 'revision = "r1"').replace(PLATFORM, "linux/amd64")
     rig.paths.services.write_text(catalog)
@@ -214,7 +216,7 @@ def test_failed_newest_does_not_keep_the_next_from_its_turn(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signers", "code"), [("", "trust.no_signers"), ("alice ssh-ed25519 AAAA\n", "trust.unsigned")]
+    ("signers", "code"), [("", "trust.no_signers"), (f"alice {ed25519().line}\n", "trust.unsigned")]
 )
 def test_unsigned_package_is_refused_by_default_with_what_to_do(rig: Rig, signers: str, code: str) -> None:
     rig.paths.config.unlink()

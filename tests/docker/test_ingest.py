@@ -240,7 +240,7 @@ def test_full_disk_of_dockers_is_told_in_its_own_words(own_engine: PrivateEngine
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder], check=True)
         with pytest.raises(DockerError, match="no space left") as caught:
             rig.load(rig.write("a", "b", mb=8))
-        assert caught.value.code == "docker.load_failed"
+        assert caught.value.code == "host.disk_full"
 
 
 class TestContainerdStore:
