@@ -90,7 +90,7 @@ SLICE = tuple(
     and cell.instant in ("new started", "new: always", "old: no", "new named", "new: its own", "old: its own")
 )
 CELLS = {Version.INSTALLED: ALL, Version.DOCKER26: SLICE}
-"""On Docker 26 a slice of them, for the time it takes; once all of them were tried there."""
+"""On Docker 26 a slice of them, for the time it takes."""
 
 
 @dataclass(frozen=True, slots=True)
