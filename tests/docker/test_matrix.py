@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start D
 
 @pytest.fixture(scope="session")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lanes]:
-    with Lanes(2, Path(tmp_path_factory.mktemp("lanes"))) as lanes:
+    with Lanes(3, Path(tmp_path_factory.mktemp("lanes"))) as lanes:
         yield lanes
 
 

@@ -4,7 +4,6 @@ It has one thread, since it forks.
 """
 
 import gc
-import signal
 import sys
 from contextlib import ExitStack
 
@@ -18,7 +17,6 @@ from tests.matrix.trial import run_cell
 def main() -> int:
     """Until there are no more lines."""
     code_stamp()  # of what was imported just now
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
     gc.freeze()  # children share what was imported
     with ExitStack() as stack:
         open_lab: Lab | None = None

@@ -122,6 +122,7 @@ def _start(log: Path) -> "subprocess.Popen[str]":
             stderr=errors,
             text=True,
             env={**ours, "TMPDIR": folder},
+            start_new_session=True,  # Ctrl-C is for us: a lane ends when it hears no more, and clears its engine away
         )
 
 

@@ -32,6 +32,17 @@ class Outlook:
     handled: bool
     """Whether the package has had its turn."""
 
+    @property
+    def history_lost(self) -> bool:
+        """With the database."""
+        return self.scenario.meanwhile in _DATABASE_LOST
+
+    @property
+    def gate_said_no(self) -> bool:
+        """Nothing else can have failed before, and it is not forgotten."""
+        judged = self.handled and self.scenario.is_bad and self.scenario.strike.ends_process
+        return judged and not self.history_lost
+
 
 def broken_promises(lab: Lab, paths: Paths, outlook: Outlook) -> list[str]:
     """What is not as it has to be; nothing runs that could change it."""
@@ -122,18 +133,13 @@ def _of_state(lab: Lab, device: Device, outlook: Outlook) -> Iterator[str]:
 
 
 def _of_history(device: Device, outlook: Outlook, version: str) -> Iterator[str]:
-    scenario = outlook.scenario
     verdicts = [one for one in device.history.newest() if NEW in [part.version for part in one.parts]]
     outcomes = {one.outcome for one in verdicts}
-    told = (
-        {Outcome.SUCCEEDED}
-        if scenario.meanwhile not in _DATABASE_LOST
-        else {Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO}
-    )
-    if version == NEW and not outcomes & told:
-        yield f"the history of {NEW} is {sorted(outcomes)}"
-    if outlook.handled and scenario.way is not Way.ROLLBACK and not verdicts:
-        yield "the history does not know the package"
+    if not outlook.history_lost:
+        if version == NEW and Outcome.SUCCEEDED not in outcomes:
+            yield f"the history of {NEW} is {sorted(outcomes)}"
+        if outlook.handled and outlook.scenario.way is not Way.ROLLBACK and not verdicts:
+            yield "the history does not know the package"
     if any(verdict.unsettled for verdict in verdicts):
         yield "a way back is stuck"
 
@@ -144,7 +150,7 @@ def _of_attempts(device: Device, outlook: Outlook) -> Iterator[str]:
     if any(count > MAX_ATTEMPTS for count in counts):
         yield f"there were {counts} attempts"
     quarantined = bool(device.releases.all_quarantined())
-    if outlook.handled and outlook.scenario.is_bad and outlook.ends == {"old"} and not quarantined:
+    if outlook.gate_said_no and not quarantined:
         yield "the bad release is not quarantined"
     if not outlook.scenario.is_bad and quarantined:
         yield "a release is quarantined that the gate never saw fail"
@@ -158,7 +164,8 @@ def _of_files(paths: Paths, outlook: Outlook) -> Iterator[str]:
     strange = [path.name for path in paths.state_dir.iterdir() if not path.name.startswith(_IN_STATE_FOLDER)]
     if strange:
         yield f"the state folder holds {strange}"
-    if half := [path.name for path in _receipts(paths.receipts) if path.suffix not in (".json", ".txt")]:
+    half = [path.name for path in _receipts(paths.receipts) if path.suffix not in (".json", ".txt")]
+    if len(half) > 1:  # the next receipt removes one that was cut off
         yield f"the receipts hold {half}"
 
 

@@ -125,8 +125,8 @@ class _Run:
     def _allowed(self, process: Process) -> tuple[int, ...]:
         if self._scenario.strike is Strike.KILL and _is_struck(self._events()):
             return (-signal.SIGKILL,)
-        if self._scenario.way is Way.ROLLBACK:
-            return (0, 1)
+        if self._scenario.way is Way.ROLLBACK or self._scenario.strike.is_for_files:
+            return (0, 1)  # what cannot even begin says so, and is started anew by who started it
         # at the very first SIGTERM is not listened to yet, and nothing was said
         return (0,) if process.log() else (0, -signal.SIGTERM)
 
