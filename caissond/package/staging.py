@@ -1,7 +1,7 @@
 """From a file that others may write or pull out, to a private copy that nobody else touches.
 
-Rules it keeps: a FIFO, device or link called x.edgepkg is never read; what is hashed is what was copied, in one pass;
-a copy is on the disk, name and all, before it is spoken of; a copy that failed is gone.
+Rules it keeps: a FIFO, device or link called x.edgepkg is never read; a copy is nobody else's, and one that failed is
+gone. What is copied is checked where it is copied (`layers`).
 """
 
 import errno

@@ -166,7 +166,7 @@ class Releases:
 
     def forget_handled(self) -> None:
         """What lies on media gets another turn: what it was judged by is not so any more."""
-        self._database.execute("DELETE FROM handled WHERE terms <> ?", ("",))
+        self._database.execute("DELETE FROM handled", ())
 
     def handled(self, identity: str, *, terms: str) -> frozenset[str]:
         """The files with this identity that had their turn, by their SHA-256; an empty one stands for all of them."""

@@ -12,6 +12,7 @@ from caissond.model.ids import Digest, ImageId, new_update_id
 from caissond.model.records import GOING_BACK, Installed, Part, Record, Release, Verdict
 from caissond.update.apply import KeptImage, Run
 from caissond.update.device import Device
+from caissond.update.health import has_health_check
 from caissond.update.policy import check_runtime
 from caissond.update.survey import check_health_check, check_reference, check_settled, survey
 
@@ -64,8 +65,7 @@ def go_back(device: Device, name: str) -> Verdict:
         is_known=lambda update: device.history.find(update) is not None,
     )  # fmt: skip
     check_reference(device.docker, release, container_name, device.catalog, device.releases.all_installed())
-    test = ((image.get("Config") or {}).get("Healthcheck") or {}).get("Test")
-    check_health_check(service, before, has_healthcheck=bool(test) and test != ["NONE"])
+    check_health_check(service, before, has_healthcheck=has_health_check(image.get("Config") or {}))
     part = Part(container_name=container_name, release=release, before=before)
     record = Record(
         update_id=new_update_id(), parts=(part,), statuses={}, package=f"rollback of {name}", source=GOING_BACK,

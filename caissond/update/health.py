@@ -5,12 +5,18 @@ once, the deadline fails, and "running" is not believed before it has lasted.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from caissond.errors import GateFailed
 from caissond.model.catalog import HealthCheck, HealthKind
+
+
+def has_health_check(config: Mapping[str, Any]) -> bool:
+    """Whether a container or image with this configuration has one that is not turned off."""
+    test = (config.get("Healthcheck") or {}).get("Test")
+    return bool(test) and test != ["NONE"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from caissond.host.recreate import NO_RESTART, Replacement, plan_replacement
 from caissond.model.catalog import HealthCheck, HealthKind
 from caissond.model.ids import LABEL_PREFIX, ContainerId, UpdateId, parked_name
 from caissond.model.records import Part, restart_policy
-from caissond.update.health import watch
+from caissond.update.health import has_health_check, watch
 from caissond.update.step_tools import Tools
 
 REVIVE: Inspect = {"Name": "always", "MaximumRetryCount": 0}
@@ -114,8 +114,7 @@ class OldContainer:
 
     def _gate(self) -> HealthCheck:
         """The gate of the way back asks for no health check that the old release does not have."""
-        test = (self._before.container["Config"].get("Healthcheck") or {}).get("Test")
-        known = bool(test) and test != ["NONE"]
+        known = has_health_check(self._before.container["Config"])
         return self._check if known else self._check.model_copy(update={"kind": HealthKind.RUNNING})
 
     def keep_up(self) -> None:

@@ -112,7 +112,7 @@ class Updater:
         try:
             with open_regular(request.path) as source:
                 return self._give_turn(source, turn)
-        except (Refusal, SourceGone) as exc:  # it cannot be opened, or not even looked at
+        except (Refusal, SourceGone, Stopping) as exc:  # it cannot be opened, or not even looked at
             return self._conclude_without_update(turn, exc)
 
     def _give_turn(self, source: BinaryIO, turn: _Turn) -> Verdict | None:
@@ -239,9 +239,8 @@ class Updater:
         if decision.code == "release.already_installed" and installed is not None:
             container = self._device.docker.find_container(name)
             if container is None or container["Image"] != installed.image_id:
-                decision = self._plan(
-                    release, None, turn
-                )  # somebody removed or replaced the container by hand since
+                # somebody removed or replaced the container by hand since
+                decision = self._plan(release, None, turn)
         if decision.code == "release.too_many_attempts":
             self._device.releases.clear_attempts(release)  # whoever brings it once more means it
         if decision.code == "package.downgrade" and self._device.releases.downgrade_used(release):

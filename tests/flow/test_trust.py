@@ -194,6 +194,19 @@ def test_whole_copy_gets_its_turn_after_a_damaged_one(world: World) -> None:
     assert outcome(on_medium(world, good) or CaissonError("", code="none")) is Outcome.SUCCEEDED
 
 
+def test_stop_while_a_damaged_copy_is_hashed_again_leaves_it_where_it_is(world: World) -> None:
+    good = release("2.0.0", layers=(layer(b"content" * 1000),))
+    bad = bytearray(good)
+    bad[good.rindex(layer(b"content" * 1000).stored) + 15] ^= 1
+    assert on_medium(world, bytes(bad)) is not None
+    path = world.write_package(bytes(bad))
+    with world.device() as device:
+        device.stop.set()
+        verdict = Updater(device).handle(Request(path, Origin.MEDIA))
+    assert verdict is not None
+    assert (verdict.outcome, verdict.code) == (Outcome.POSTPONED, "update.interrupted")
+
+
 def test_damage_found_while_loading_is_a_refusal_in_the_audit_chain(world: World) -> None:
     verdict = apply(world, release("2.0.0", layers=(layer(b"one", diff_id=layer(b"another").diff_id),)))
     assert verdict is not None
