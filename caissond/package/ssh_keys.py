@@ -1,4 +1,5 @@
-"""SSH public keys and what they sign, as bytes: read strictly, checked with `cryptography`. No I/O.
+"""SSH public keys and what they sign, as bytes: read strictly, checked by `key_math`, which is imported
+when it is first needed. No I/O.
 
 The formats are those of RFC 4251 (strings, mpints), RFC 8709 (ed25519), RFC 5656 (ECDSA), RFC 8332 (RSA) and OpenSSH's
 PROTOCOL.u2f (security keys). A key has one encoding here: what OpenSSH tolerates besides (leading zeros, signatures
@@ -9,14 +10,6 @@ import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA512
 
 ED25519 = "ssh-ed25519"
 ECDSA_P256 = "ecdsa-sha2-nistp256"
@@ -172,9 +165,11 @@ def _read_ed25519(reader: Reader, blob: bytes) -> PublicKey:
     point = _exactly(reader.string(), 32, "an ed25519 key")
 
     def check(fields: Reader, message: bytes) -> None:
+        from caissond.package.key_math import fits_ed25519
+
         signature = _exactly(fields.string(), 64, "an ed25519 signature")
         fields.end()
-        _verify(lambda: Ed25519PublicKey.from_public_bytes(point).verify(signature, message))
+        _demand(fits_ed25519(point, signature, message))
 
     return PublicKey(blob, ED25519, "", ED25519, check)
 
@@ -185,48 +180,52 @@ def _read_sk_ed25519(reader: Reader, blob: bytes) -> PublicKey:
     application = reader.text().encode()
 
     def check(fields: Reader, message: bytes) -> None:
+        from caissond.package.key_math import fits_ed25519
+
         signature = _exactly(fields.string(), 64, "an ed25519 signature")
         flags_and_counter = fields.take(5)
         fields.end()
         signed = hashlib.sha256(application).digest() + flags_and_counter + hashlib.sha256(message).digest()
-        _verify(lambda: Ed25519PublicKey.from_public_bytes(point).verify(signature, signed))
+        _demand(fits_ed25519(point, signature, signed))
 
     return PublicKey(blob, SK_ED25519, "", SK_ED25519, check)
 
 
 def _read_ecdsa(reader: Reader, blob: bytes) -> PublicKey:
+    from caissond.package.key_math import fits_p256, p256_key
+
     if (curve := reader.text()) != "nistp256":
         raise Malformed(f"its curve is {curve!r:.40}, expected 'nistp256'")
     point = _exactly(reader.string(), 65, "an uncompressed point")
-    try:
-        key = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), point)
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        raise Malformed("its point is not on the curve") from exc
+    key = p256_key(point)
+    if key is None:
+        raise Malformed("its point is not on the curve")
 
     def check(fields: Reader, message: bytes) -> None:
         numbers = Reader(fields.string())
         fields.end()
         r, s = numbers.mpint(), numbers.mpint()
         numbers.end()
-        _verify(lambda: key.verify(encode_dss_signature(r, s), message, ECDSA(SHA256())))
+        _demand(fits_p256(key, r, s, message))
 
     return PublicKey(blob, ECDSA_P256, "", ECDSA_P256, check)
 
 
 def _read_rsa(reader: Reader, blob: bytes) -> PublicKey:
+    from caissond.package.key_math import fits_rsa, rsa_key
+
     exponent, modulus = reader.mpint(), reader.mpint()
     bits = modulus.bit_length()
     if not (1024 <= bits <= _MAX_RSA_BITS and exponent.bit_length() <= _MAX_EXPONENT_BITS):
         raise Malformed(f"an RSA key of {bits} bits with an exponent of {exponent.bit_length()} is none")
-    try:
-        key = RSAPublicNumbers(exponent, modulus).public_key()
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        raise Malformed("its RSA numbers are impossible") from exc
+    key = rsa_key(exponent, modulus)
+    if key is None:
+        raise Malformed("its RSA numbers are impossible")
 
     def check(fields: Reader, message: bytes) -> None:
         signature = _exactly(fields.string(), (bits + 7) // 8, "an RSA signature")
         fields.end()
-        _verify(lambda: key.verify(signature, message, PKCS1v15(), SHA512()))
+        _demand(fits_rsa(key, signature, message))
 
     weak = (
         ""
@@ -250,8 +249,6 @@ def _exactly(content: bytes, size_bytes: int, what: str) -> bytes:
     return content
 
 
-def _verify(verify: Callable[[], None]) -> None:
-    try:
-        verify()
-    except (InvalidSignature, ValueError, UnsupportedAlgorithm) as exc:
-        raise BadSignature("it does not fit the key and the content") from exc
+def _demand(fits: bool) -> None:
+    if not fits:
+        raise BadSignature("it does not fit the key and the content")

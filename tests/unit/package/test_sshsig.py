@@ -1,5 +1,7 @@
 """SSHSIG: what is read, what is refused and why, and that no bytes at all end in anything but a refusal."""
 
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -196,3 +198,13 @@ def test_no_bytes_at_all_are_a_key_or_raise_anything_but_malformed(content: byte
                 assert parse_public_key(blob).blob == blob
             except Malformed:
                 continue
+
+
+def test_who_waits_for_a_package_has_not_imported_the_arithmetic() -> None:
+    line = f"ada {ed25519().line}"
+    program = (
+        "import sys, caissond.daemon; from caissond.package.signers import parse_allowed_signers; "
+        f"print(len(parse_allowed_signers({line!r}).signers), 'cryptography' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1", "False"]
