@@ -18,8 +18,9 @@ from caissond.host.docker import Docker
 from caissond.intake.scan import Origin
 from caissond.model.paths import Paths
 from caissond.report.bus import Bus
+from caissond.update.acceptance import Request
 from caissond.update.recovery import settle
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from caissond.wiring import open_device
 from fixtures.engine import PrivateEngine, private_engine
 from fixtures.images import FOREVER, SICK, BuiltImage, Healthcheck, ImageRecipe, layered_image, load_image
@@ -64,7 +65,9 @@ class Lab:
         paths.inbox.mkdir(parents=True)
         paths.config.parent.mkdir(parents=True)
         timeout_s = 2 if scenario.strike == "hang" else 20
-        paths.config.write_text(f"[trust]\nallow_unsigned = true\n[docker]\ntimeout_secs = {timeout_s}\n")
+        paths.config.write_text(
+            f"[trust]\nallow_unsigned = true\n[docker]\ntimeout_secs = {timeout_s}\nload_stall_secs = {5 * timeout_s}\n"
+        )
         paths.services.write_text(_catalog(scenario))
         first = EARLIER if scenario.updated_before else OLD
         self._run_service(first, scenario)
