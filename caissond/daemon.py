@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from caissond import __version__
-from caissond.errors import CaissonError, ConfigError, HostUnavailable, LockBusy
+from caissond.errors import CaissonError, ConfigError, HostUnavailable, LockBusy, Stopping
 from caissond.intake.inbox import InboxWatch
-from caissond.intake.media import MediaWatch
+from caissond.intake.media import MediaWatch, Noticed, Pace
 from caissond.intake.mounts import find_media
 from caissond.intake.queue import Hints
 from caissond.intake.scan import Place, Scanner
@@ -43,8 +43,6 @@ DOCKER_RETRY_S = 5
 LONGEST_RETRY_S = 600
 STOP_EXTENSION_S = 90
 WORKER_LIMIT_S = 120
-MEDIA_REST_S = 1.0
-"""Docker's health checks mount and unmount all the time (runc does); the mount table is looked at once in this time."""
 
 
 class Daemon:
@@ -58,19 +56,28 @@ class Daemon:
         self._hints = Hints()
         self._heartbeat = Heartbeat()
         device.beat = device.docker.before_call = self._heartbeat.beat
-        self._scanner = Scanner(is_whole=self._is_whole, incomplete_s=device.settings.inbox.incomplete_secs)
+        self._scanner = Scanner(
+            is_whole=self._is_whole,
+            on_folder=self._goes_on,
+            incomplete_s=device.settings.inbox.incomplete_secs,
+        )
         self._worker = Worker(device, self._scanner, self._media_places, on_scanned=self._ready)
         self._inbox = InboxWatch(device.paths.inbox, lambda: self._hints.hint("inbox"))
         self._media = MediaWatch()
+        self._pace = Pace()
         self._seen_media: tuple[Place, ...] = ()
         self._is_ready = False
         self._retry_s = DOCKER_RETRY_S
         self._is_provisioned = True
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def _is_whole(self, path: Path) -> bool:
-        """One of thousands of files, perhaps: each is a sign of life."""
+    def _goes_on(self) -> None:
+        """Another of thousands of files, perhaps: each is a sign of life, and a moment to stop at."""
+        self._device.check_stop()
         self._heartbeat.beat(READ_STALL_S)
+
+    def _is_whole(self, path: Path) -> bool:
+        self._goes_on()
         return is_whole_file(path)
 
     def run(self) -> int:
@@ -99,32 +106,30 @@ class Daemon:
             signal.signal(number, lambda _number, _frame: None)
 
     def _main_loop(self, thread: threading.Thread) -> None:
-        poll = select.poll()
-        poll.register(self._wake_read, select.POLLIN)
-        quiet_until = 0.0
         while thread.is_alive():
-            resting_s = quiet_until - time.monotonic()
-            if resting_s <= 0:
-                self._register_media(poll)
-            for descriptor, _events in poll.poll(self._poll_timeout_ms(resting_s)):
+            rest_s = self._pace.rest_s(time.monotonic())
+            poll = self._poll(resting=rest_s > 0)
+            for descriptor, _events in poll.poll(self._poll_timeout_ms(rest_s)):
                 if descriptor == self._wake_read:
                     self._on_signals(os.read(self._wake_read, 64))
-                elif self._media.drain(descriptor):
-                    self._hint_media()
-                    poll.unregister(descriptor)
-                    quiet_until = time.monotonic() + MEDIA_REST_S
+                else:
+                    self._on_media(self._media.drain(descriptor))
             self._feed_watchdog()
 
-    def _hint_media(self) -> None:
-        """Wakes the worker only when the media are others than before."""
-        places = self._media_places()
-        if places != self._seen_media:
+    def _poll(self, *, resting: bool) -> select.poll:
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        for descriptor, events in self._media.descriptors(resting=resting).items():
+            poll.register(descriptor, events)
+        return poll
+
+    def _on_media(self, noticed: Noticed) -> None:
+        """A mount wakes the worker only when the media are others than before."""
+        self._pace.after(noticed, time.monotonic())
+        places = self._media_places() if noticed else self._seen_media
+        if places != self._seen_media or Noticed.DEVICES in noticed:
             self._hints.hint("media")
         self._seen_media = places
-
-    def _register_media(self, poll: select.poll) -> None:
-        for descriptor, events in self._media.descriptors().items():
-            poll.register(descriptor, events)
 
     def _poll_timeout_ms(self, resting_s: float) -> int | None:
         waits = [1.0] if self._device.stop.is_set() else []
@@ -176,6 +181,8 @@ class Daemon:
         except HostUnavailable as exc:
             device.bus.tell("update.postponed", exc.message)
             return Again(DOCKER_RETRY_S)
+        except Stopping:
+            return NEVER
         except CaissonError as exc:
             device.bus.tell(exc.code, exc.message)
         except Exception as exc:

@@ -13,6 +13,7 @@ CaissonError
 ├── HostUnavailable      the engine does not answer: leave the record as it is, recover later
 ├── Stopping             we were asked to stop; what runs is undone
 ├── GateFailed           the verdict of the health gate
+├── Unprobeable          a service cannot be asked from here: that says nothing about it
 └── LockBusy             somebody else is updating
 """
 
@@ -74,6 +75,10 @@ class Stopping(CaissonError):
 
 
 class GateFailed(CaissonError):
+    pass
+
+
+class Unprobeable(CaissonError):
     pass
 
 

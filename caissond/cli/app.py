@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from caissond import __version__
-from caissond.cli import building, history, packages, quarantine, rollback, services, status, trust
+from caissond.cli import building, history, inventory, packages, quarantine, rollback, services, status, trust
 from caissond.cli.session import ExitCode, Session
 from caissond.errors import CaissonError
 from caissond.model.paths import Paths
@@ -40,6 +40,7 @@ app.add_typer(trust.app, name="trust")
 app.add_typer(quarantine.app, name="quarantine")
 app.command("rollback")(rollback.rollback)
 app.command("status")(status.status)
+app.command("inventory")(inventory.inventory)
 
 
 def _show_version(wanted: bool) -> None:

@@ -86,6 +86,8 @@ def show_verdict(session: Session, verdict: Verdict) -> None:
         session.say(f"Target image: {part.reference}")
         if part.previous_reference:
             session.say(f"Previous image: {part.previous_reference}")
+        if part.forgiven:
+            session.say(f"Not asked: it failed before the update already: {part.forgiven}")
     session.say(f"Started: {verdict.started_at.isoformat(timespec='seconds')}")
     session.say(f"Finished: {verdict.finished_at.isoformat(timespec='seconds')}")
     for line in issue_lines(verdict):

@@ -94,6 +94,8 @@ def _lines(verdict: Verdict, events: tuple[AuditEvent, ...]) -> list[str]:
         lines += [f"Service: {part.service}", f"Version: {part.version}", f"Target image: {part.reference}"]
         if part.previous_reference:
             lines.append(f"Previous image: {part.previous_reference}")
+        if part.forgiven:
+            lines.append(f"Not asked: it failed before the update already: {part.forgiven}")
     lines += [
         f"Status: {verdict.outcome.words}",
         f"Started: {verdict.started_at.isoformat(timespec='seconds')}",

@@ -24,20 +24,12 @@ from caissond.package.trust import TrustStore, TrustTime, check_signatures, read
 from caissond.package.validate import Package, check_layout, check_targets, read_package, read_target
 from caissond.store.database import Database
 from caissond.store.releases import Releases
+from caissond.update.inventory import ARCHITECTURES
 from caissond.update.trusting import load_trust_store, trust_time
 
 PackagePath = Annotated[Path, typer.Argument(help="The .edgepkg file.")]
 HOST_TIMEOUT_S = 5
 """Docker is asked as an extra only: nobody waits a minute for it."""
-
-_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "riscv64": "riscv64",
-}
-"""Docker says of its machine what uname says, images what Go says. Of a machine that is not here we know nothing."""
 
 
 def inspect(context: typer.Context, package: PackagePath) -> int:
@@ -148,7 +140,7 @@ def _ask_host(images: Sequence[Image]) -> tuple[HostView, ...] | None:
 
 def _ask_for(docker: Docker, image: Image, machine: object) -> HostView:
     """An image for another kind of machine would not be read at all."""
-    if _ARCHITECTURES.get(str(machine), image.architecture) != image.architecture:
+    if ARCHITECTURES.get(str(machine), image.architecture) != image.architecture:
         return HostView(is_passed_over=True)
     known = known_layers(docker, [layer.diff_id for layer in image.layers])
     missing = {layer.offset: layer.size_bytes for layer in image.layers[known:]}

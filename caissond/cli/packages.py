@@ -20,10 +20,11 @@ from caissond.package.archive import IMAGE_NAME
 from caissond.package.validate import Package
 from caissond.report.bus import Bus
 from caissond.store.lock import hold_lock
+from caissond.update.acceptance import Request
 from caissond.update.device import Device
 from caissond.update.examine import Examination, examine
 from caissond.update.recovery import settle
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from caissond.wiring import look_at_device, open_device
 
 app = typer.Typer(help="Work with package files.", rich_markup_mode=None)

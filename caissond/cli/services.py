@@ -79,7 +79,7 @@ def _lines(service: Service, installed: Installed | None, last: Verdict | None) 
     lines += [f"Runtime: {service.runtime_mode}", *_runtime_lines(service)]
     previous = installed.previous_reference if installed else None
     lines += [
-        f"Health check: {service.health_check.kind.value}",
+        f"Health check: {service.health_check.words}",
         f"Version: {installed.release.version if installed else 'not recorded yet'}",
         f"Active image: {active_image(service, installed)}",
         f"Previous known-good image: {previous or 'not recorded yet'}",

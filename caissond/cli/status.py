@@ -1,5 +1,8 @@
 """`caisson status`: the daemon, what runs now, and each service."""
 
+import os
+from pathlib import Path
+
 import typer
 
 from caissond.cli.looking import device_to_look_at, last_update
@@ -10,11 +13,14 @@ from caissond.model.status import DaemonState, StatusReport
 from caissond.report.status import read_status
 from caissond.store.lock import holder_of
 from caissond.update.device import Device
+from caissond.update.inventory import state_words
 
 
 def status(context: typer.Context) -> None:
     """Show the daemon, what runs now, and each service with its version, health and last update."""
     session: Session = context.obj
+    if not _may_see_state(session):
+        return _show_what_anybody_may_see(session)
     daemon = holder_of(session.paths.daemon_lock)
     report = read_status(session.paths.status) if daemon else None
     with device_to_look_at(session) as device:
@@ -26,12 +32,34 @@ def status(context: typer.Context) -> None:
             "services": services,
         }
     )
-    session.say(f"Daemon: {daemon or 'not running'}")
-    for line in _now_lines(report):
-        session.say(line)
+    _say_now(session, daemon, report)
     session.say()
     rows = [(one["name"], one["version"], one["state"], one["last_update"]) for one in services]
     session.show_table(("SERVICE", "VERSION", "STATE", "LAST UPDATE"), rows, empty="No services are defined.")
+
+
+def _may_see_state(session: Session) -> bool:
+    """The database holds the environment of containers, so it is root's alone."""
+    database = session.paths.database
+    return not database.exists() or os.access(database, os.R_OK)
+
+
+def _show_what_anybody_may_see(session: Session) -> None:
+    """What the daemon says of itself: enough for who drops a package to know how it ended."""
+    report = read_status(session.paths.status)
+    daemon = f"caissond, process {report.pid}" if report and Path(f"/proc/{report.pid}").exists() else None
+    now = report if daemon else None
+    session.show_json(
+        {"daemon": daemon, "now": now and now.model_dump(mode="json", by_alias=True), "services": []}
+    )
+    _say_now(session, daemon, now)
+    session.say("Services: only root may see them.")
+
+
+def _say_now(session: Session, daemon: str | None, report: StatusReport | None) -> None:
+    session.say(f"Daemon: {daemon or 'not running'}")
+    for line in _now_lines(report):
+        session.say(line)
 
 
 def _now_lines(report: StatusReport | None) -> list[str]:
@@ -69,8 +97,4 @@ def _state(device: Device, service: Service) -> str:
         return "unknown: Docker does not answer"
     if container is None:
         return "missing"
-    state = container["State"]
-    health = (
-        (state.get("Health") or {}).get("Status") if state["Running"] else None
-    )  # Docker keeps the last one
-    return f"{state['Status']}, {health}" if health else str(state["Status"])
+    return state_words(container["State"])

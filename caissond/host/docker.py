@@ -7,7 +7,8 @@ Nothing here decides; nothing here retries.
 import http.client
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ import requests
 import urllib3
 
 from caissond.errors import Conflict, DockerError, HostUnavailable, NotFound
+from caissond.host.execution import Execution, read_output
 from caissond.model.ids import ContainerId, ImageId
 from caissond.package.staging import private_file, write_private
 
@@ -115,9 +117,10 @@ class Docker:
 
         def request(api: Any) -> None:
             api.connect_container_to_network(
-                container, network, aliases=endpoint.get("Aliases"), links=endpoint.get("Links"),
+                container, network, aliases=endpoint.get("Aliases"), links=_link_pairs(endpoint),
                 ipv4_address=ipam.get("IPv4Address"), ipv6_address=ipam.get("IPv6Address"),
                 link_local_ips=ipam.get("LinkLocalIPs"), driver_opt=endpoint.get("DriverOpts"),
+                mac_address=endpoint.get("MacAddress"),
             )  # fmt: skip
 
         self._call(f"connect {container[:12]} to network {network}", request)
@@ -229,6 +232,32 @@ class Docker:
             finally:
                 api.close()
 
+    def execute(self, container: str, command: Sequence[str], *, timeout_s: float) -> Execution:
+        """Run a command in a running container, and wait for its end so long. No engine has a way to end it: what
+        hangs, hangs on until its container stops.
+
+        Raises:
+            Conflict: the container does not run.
+        """
+        self.before_call(timeout_s + self._timeout_s)
+        with self._translated(f"run {command[0]:.60} in {container[:12]}"):
+            api = self._connect(self._timeout_s)
+            try:
+                exec_id = str(api.exec_create(container, list(command))["Id"])
+                deadline_s = time.monotonic() + timeout_s
+                output = _output_of(api.exec_start(exec_id, socket=True), timeout_s)
+            finally:
+                api.close()
+        while (code := self.execution(exec_id).exit_code) is None and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        return Execution(exec_id, code, output)
+
+    def execution(self, exec_id: str) -> Execution:
+        """What has become of a command; its output is not kept."""
+        what = f"ask about the command {exec_id[:12]}"
+        found = cast(Inspect, self._call(what, lambda api: api.exec_inspect(exec_id)))
+        return Execution(exec_id, None if found["Running"] else int(found["ExitCode"] or 0), b"")
+
     def _call(self, what: str, request: Callable[[Any], Any]) -> Any:
         self.before_call(self._timeout_s)
         with self._translated(what):
@@ -260,6 +289,12 @@ class Docker:
             raise DockerError(f"cannot {what}: the engine's answer makes no sense", code=code) from exc
 
 
+def _link_pairs(endpoint: Inspect) -> list[tuple[str, str]] | None:
+    """As docker-py wants them; the Engine API has `container:alias`."""
+    links = endpoint.get("Links") or ()
+    return [(name, alias) for name, _, alias in (link.partition(":") for link in links)] or None
+
+
 def problem_in(line: Inspect) -> str:
     """What a line of a load's progress stream says went wrong; empty for nothing. With containerd's store, what could
     not be unpacked is told in passing, behind "Loaded image" (seen on 28 and 29).
@@ -268,6 +303,16 @@ def problem_in(line: Inspect) -> str:
         return str(line.get("error") or line["errorDetail"])
     said = _SAID_IN_PASSING.search(str(line.get("stream") or ""))
     return said[0] if said else ""
+
+
+def _output_of(connection: Any, timeout_s: float) -> bytes:
+    """What comes over a connection that docker-py has taken over. Over TCP and unix sockets it hands out the file
+    around the socket, and hangs the answer on it that has to be closed.
+    """
+    try:
+        return read_output(getattr(connection, "_sock", connection), timeout_s)
+    finally:
+        getattr(connection, "_response", connection).close()
 
 
 def _refused(what: str, exc: docker.errors.APIError, code: str) -> DockerError:

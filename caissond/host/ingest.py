@@ -19,7 +19,7 @@ from caissond.host.archive import Content, write_archive
 from caissond.host.docker import Docker, Inspect
 from caissond.host.loads import INGEST_LABEL, Load, count_known, is_containerd_store, plan_loads, plan_whole
 from caissond.host.read_ahead import ReadAhead, Staged
-from caissond.model.ids import ImageId, UpdateId, ingest_tag
+from caissond.model.ids import ImageId, update_of_tag
 from caissond.package.image import Image
 from caissond.package.staging import writing
 
@@ -99,8 +99,10 @@ def sweep_intermediates(docker: Docker, *, is_running: Callable[[str], bool], cl
     """
     for short in docker.list_images(label=INGEST_LABEL):
         owner, _, update_id = str((short.get("Labels") or {}).get(INGEST_LABEL)).partition("-")
-        private = {ingest_tag(claim, UpdateId(update_id)), "<none>:<none>"}
-        if owner == claim and not is_running(update_id) and private.issuperset(short.get("RepoTags") or ()):
+        names = set(short.get("RepoTags") or ()) - {"<none>:<none>"}
+        if owner != claim or is_running(update_id):
+            continue
+        if all(update_of_tag(claim, name) == update_id for name in names):
             _remove(docker, short["Id"])
 
 

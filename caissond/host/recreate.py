@@ -1,20 +1,22 @@
 """The replacement's configuration, made from the old container's: pure.
 
 The old image's defaults are subtracted, so that the new image's apply; what somebody asked for is kept. Follows the
-Engine API's ContainerInspect and ContainerCreate. Ids, addresses and names that Docker gave out are not copied.
+Engine API's ContainerInspect and ContainerCreate. What is kept how, and what cannot be: docs/recreation.md.
 """
 
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from caissond.model.ids import LABEL_PREFIX, ImageId
+from caissond.host.endpoints import plan_networks
+from caissond.host.image_defaults import subtract_defaults
+from caissond.host.volumes import name_anonymous_volumes
+from caissond.model.ids import ContainerId, ImageId
 
 Inspect = dict[str, Any]
 NO_RESTART: Inspect = {"Name": "no", "MaximumRetryCount": 0}
-
-_SCALARS = ("WorkingDir", "User", "Healthcheck", "StopSignal", "Shell")
-_SETS = ("ExposedPorts", "Volumes")
+SHARED_MODES = ("NetworkMode", "PidMode", "IpcMode")
+"""In which a container can join another one: `container:X`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +39,48 @@ def plan_replacement(
         labels: put on the replacement besides the old one's own.
         host_name: the engine's host, whose name a container on the host's network shows as its own.
     """
-    config = _subtracted(old["Config"], old_image.get("Config") or {})
+    host = _host_config(old)
+    defaults = old_image.get("Config") or {}
+    config = subtract_defaults(old["Config"], defaults, published=host.get("PortBindings") or {})
     config["Image"] = image
     config["Labels"] = {**config["Labels"], **labels}
-    config["HostConfig"] = _host_config(old)
+    config["HostConfig"] = host
     _drop_given_names(config, old, host_name)
-    first, more = _networks(old)
-    if first:
-        config["HostConfig"]["NetworkMode"] = first[0]
-        config["NetworkingConfig"] = {"EndpointsConfig": {first[0]: first[1]}}
-    return Replacement(config, more)
+    networks = plan_networks(old)
+    if networks.primary:
+        host["NetworkMode"] = networks.primary
+    if networks.at_create:
+        config["NetworkingConfig"] = {"EndpointsConfig": networks.at_create}
+    return Replacement(config, networks.afterwards)
 
 
-def _subtracted(config: Inspect, defaults: Inspect) -> Inspect:
-    kept = {key: value for key, value in deepcopy(config).items() if key not in ("OnBuild", "ArgsEscaped")}
-    for key in _SCALARS:
-        if kept.get(key) == defaults.get(key):
-            kept.pop(key, None)
-    for key in _SETS:
-        kept[key] = {
-            name: value
-            for name, value in (kept.get(key) or {}).items()
-            if name not in (defaults.get(key) or {})
-        }
-    kept["Env"] = [entry for entry in kept.get("Env") or () if entry not in (defaults.get("Env") or ())]
-    kept["Labels"] = _own_labels(kept.get("Labels") or {}, defaults.get("Labels") or {})
-    if kept.get("Entrypoint") == defaults.get("Entrypoint"):
-        kept.pop(
-            "Entrypoint", None
-        )  # an entrypoint of its own switches the image's Cmd off, so Cmd is its own too
-        if kept.get("Cmd") == defaults.get("Cmd"):
-            kept.pop("Cmd", None)
-    return kept
+def depends_on(container: Inspect, name: str, container_id: str) -> bool:
+    """Whether Docker has bound it to this very other container: it lives in its network, processes or shared memory,
+    or has a link to it.
+    """
+    host = container["HostConfig"]
+    is_joined = any(
+        host.get(mode) in (f"container:{container_id}", f"container:{name}") for mode in SHARED_MODES
+    )
+    return is_joined or any(_target(link) in (name, container_id) for link in host.get("Links") or ())
 
 
-def _own_labels(labels: dict[str, str], defaults: dict[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in labels.items()
-        if not name.startswith(LABEL_PREFIX) and defaults.get(name) != value
-    }
+def bound_to(container: Inspect, name: str, old_id: str, new_id: ContainerId) -> Inspect:
+    """Its inspect as if it depended on another container, in the place of the one with this name and id."""
+    changed = deepcopy(container)
+    host = changed["HostConfig"]
+    for mode in SHARED_MODES:
+        if host.get(mode) in (f"container:{old_id}", f"container:{name}"):
+            host[mode] = f"container:{new_id}"
+    host["Links"] = [
+        f"/{new_id}:{link.partition(':')[2]}" if _target(link) in (name, old_id) else link
+        for link in host.get("Links") or ()
+    ]
+    return changed
+
+
+def _target(link: str) -> str:
+    return link.partition(":")[0].lstrip("/")
 
 
 def _host_config(old: Inspect) -> Inspect:
@@ -84,32 +88,13 @@ def _host_config(old: Inspect) -> Inspect:
     host.pop("ContainerIDFile", None)
     host["RestartPolicy"] = NO_RESTART
     host["Links"] = [_link(link) for link in host.get("Links") or ()] or None
-    _name_anonymous_mounts(host, old.get("Mounts") or [])
+    name_anonymous_volumes(host, old["Config"].get("Volumes") or {}, old.get("Mounts") or [])
     return host
 
 
 def _link(link: str) -> str:
     """`/db:/web/database` as inspect shows it, `db:database` as create wants it."""
-    target, _, alias = link.partition(":")
-    return f"{target.lstrip('/')}:{alias.rsplit('/', 1)[-1]}"
-
-
-def _name_anonymous_mounts(host: Inspect, mounts: list[Inspect]) -> None:
-    volumes = {mount["Destination"]: mount for mount in mounts if mount["Type"] == "volume"}
-    for wanted in host.get("Mounts") or ():
-        if wanted.get("Type") == "volume" and not wanted.get("Source") and wanted["Target"] in volumes:
-            wanted["Source"] = volumes[wanted["Target"]]["Name"]
-    binds = [
-        bind for bind in host.get("Binds") or () if bind not in volumes
-    ]  # "/data" alone is anonymous too
-    named = {bind.split(":")[1] for bind in binds if ":" in bind}
-    named |= {wanted["Target"] for wanted in host.get("Mounts") or ()}
-    anonymous = [_bind(mount) for target, mount in volumes.items() if target not in named]
-    host["Binds"] = [*binds, *anonymous] or None
-
-
-def _bind(mount: Inspect) -> str:
-    return f"{mount['Name']}:{mount['Destination']}:{'rw' if mount.get('RW', True) else 'ro'}"
+    return f"{_target(link)}:{link.rsplit('/', 1)[-1]}"
 
 
 def _drop_given_names(config: Inspect, old: Inspect, host_name: str) -> None:
@@ -122,34 +107,3 @@ def _drop_given_names(config: Inspect, old: Inspect, host_name: str) -> None:
     if mode.startswith("container:"):
         for key in ("Domainname", "ExposedPorts", "MacAddress"):
             config.pop(key, None)
-
-
-def _networks(old: Inspect) -> tuple[tuple[str, Inspect] | None, tuple[tuple[str, Inspect], ...]]:
-    """The primary network where it has settings of its own, and the others."""
-    mode = str(old["HostConfig"].get("NetworkMode", ""))
-    attached = old["NetworkSettings"].get("Networks") or {}
-    if mode in ("host", "none") or mode.startswith("container:"):
-        return None, ()
-    primary = next((name for name, end in attached.items() if mode in (name, end.get("NetworkID"))), None)
-    if primary is None and mode in ("default", "bridge", "") and "bridge" in attached:
-        primary = "bridge"
-    if primary is None:
-        primary = next(iter(attached), None)
-    endpoints = {name: _endpoint(name, end, old) for name, end in attached.items()}
-    more = tuple((name, end) for name, end in endpoints.items() if name != primary)
-    if primary is None or primary == "bridge":
-        return None, more
-    return (primary, endpoints[primary]), more
-
-
-def _endpoint(network: str, end: Inspect, old: Inspect) -> Inspect:
-    if network == "bridge":  # the default bridge takes neither aliases nor addresses
-        return {}
-    name = old["Name"].lstrip("/")
-    aliases = [alias for alias in end.get("Aliases") or () if alias != old["Id"][:12]]
-    return {
-        "Aliases": [*aliases, *(() if name in aliases else (name,))],
-        "IPAMConfig": end.get("IPAMConfig"),
-        "Links": end.get("Links"),
-        "DriverOpts": end.get("DriverOpts"),
-    }

@@ -115,7 +115,7 @@ class _Handler(FileSystemEventHandler):
 
     def dispatch(self, event: FileSystemEvent) -> None:
         for path in (os.fsencode(event.src_path), os.fsencode(event.dest_path)):
-            if path.endswith(EXTENSION.encode()) or path == self._gone:
+            if path.lower().endswith(EXTENSION.encode()) or path == self._gone:
                 self._on_hint()
                 return
 

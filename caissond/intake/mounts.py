@@ -2,13 +2,15 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from caissond.intake.scan import Origin, Place
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+SYS_DEVICES = Path("/sys/dev/block")
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
@@ -73,7 +75,11 @@ def _parse_line(line: bytes) -> Mount | None:
 
 
 def _unescape(field: bytes) -> str:
-    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field))
+    return os.fsdecode(_unescape_bytes(field))
+
+
+def _unescape_bytes(field: bytes) -> bytes:
+    return _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)
 
 
 def _options(field: bytes) -> frozenset[str]:
@@ -82,11 +88,31 @@ def _options(field: bytes) -> frozenset[str]:
 
 def find_media(media_root: Path, extra_roots: Iterable[Path] = ()) -> tuple[Place, ...]:
     """The media that are mounted right now. Links in the roots are followed, since the table knows none."""
-    return media_places(read_mounts(), media_root.resolve(), tuple(root.resolve() for root in extra_roots))
+    root, extra = media_root.resolve(), tuple(root.resolve() for root in extra_roots)
+    mounts = parse_mounts(lines_near(MOUNTINFO.read_bytes(), (root, *extra)))
+    return media_places(mounts, root, extra, sequence_of=sequence_of)
+
+
+def lines_near(content: bytes, roots: Iterable[Path]) -> bytes:
+    """The lines of the table whose mounts are above or below one of these folders: all that decide what is mounted
+    there. Docker's health checks have the table looked at once a second, and the other lines are most of it.
+    """
+    wanted = tuple(os.fsencode(root).rstrip(b"/") + b"/" for root in roots)
+
+    def is_near(line: bytes) -> bool:
+        fields = line.split(b" ", 5)
+        point = _unescape_bytes(fields[4]).rstrip(b"/") + b"/" if len(fields) > 5 else b""
+        return any(point.startswith(root) or root.startswith(point) for root in wanted)
+
+    return b"\n".join(line for line in content.split(b"\n") if is_near(line))
 
 
 def media_places(
-    mounts: Sequence[Mount], media_root: Path, extra_roots: Iterable[Path] = ()
+    mounts: Sequence[Mount],
+    media_root: Path,
+    extra_roots: Iterable[Path] = (),
+    *,
+    sequence_of: Callable[[str], str | None] = lambda _device: "",
 ) -> tuple[Place, ...]:
     """The mounts below the media folder, and at or below each extra root, sorted by path.
 
@@ -94,6 +120,7 @@ def media_places(
 
     Args:
         media_root: absolute and without links, like the others.
+        sequence_of: what tells the disk with these numbers from the one before it; None when it was pulled out.
     """
     extra = tuple(extra_roots)
 
@@ -106,7 +133,28 @@ def media_places(
     once: dict[tuple[str, str], Mount] = {}
     for mount in media:
         once.setdefault((mount.device, mount.root), mount)
-    return tuple(Place(mount.point, Origin.MEDIA, read_only=mount.unchanging) for mount in once.values())
+    return tuple(
+        Place(mount.point, Origin.MEDIA, read_only=mount.unchanging, sequence=sequence)
+        for mount in once.values()
+        if (sequence := sequence_of(mount.device)) is not None
+    )
+
+
+def sequence_of(device: str) -> str | None:
+    """The kernel's count of what was plugged in: a stick that comes back has its old name perhaps, but another count.
+    Empty for what is no disk, and for kernels before 5.15 (`diskseq`, ABI/testing/sysfs-block). None: the disk was
+    pulled out, though its mount may still be there.
+
+    Args:
+        device: major:minor, of the disk or of a partition.
+    """
+    here = SYS_DEVICES / device
+    if device.startswith("0:") or not SYS_DEVICES.is_dir():
+        return ""
+    for name in ("diskseq", "../diskseq"):
+        with suppress(OSError):
+            return (here / name).read_text(encoding="ascii").strip()
+    return "" if here.exists() else None
 
 
 def visible_mounts(mounts: Sequence[Mount]) -> tuple[Mount, ...]:

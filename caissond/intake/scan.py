@@ -18,14 +18,22 @@ from caissond.errors import SourceGone
 
 EXTENSION = ".edgepkg"
 MAX_DEPTH = 3
-MAX_ENTRIES = 20_000
+MAX_ENTRIES = 100_000
 # Hints come in bursts, and two scans in one burst prove nothing. A copy that allocates its whole size first (Samba)
 # would then be taken for a damaged package.
 STABLE_S = 0.5
 
 # Deleted packages lie in the first three, under names that still end in .edgepkg.
 _NEVER_ENTERED = frozenset(
-    {"$recycle.bin", "recycler", "recycled", "system volume information", "lost+found", "caisson-receipts"}
+    {
+        "$recycle.bin",
+        "recycler",
+        "recycled",
+        "system volume information",
+        "lost+found",
+        "lost.dir",
+        "caisson-receipts",
+    }
 )
 
 
@@ -43,6 +51,8 @@ class Place:
     origin: Origin
     read_only: bool
     """Nobody can write to it: what is there once will not grow."""
+    sequence: str = ""
+    """Tells what is plugged in from what was there before it under the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +120,26 @@ class Scanner:
         self,
         *,
         is_whole: Callable[[Path], bool],
+        on_folder: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         incomplete_s: float,
     ) -> None:
         """
         Args:
             is_whole: whether the archive has its end marker; may raise SourceGone or OSError.
+            on_folder: called before a folder is listed, which a stick may take its time for.
             incomplete_s: how long a file may stay short before it is told.
         """
         self._is_whole = is_whole
+        self._on_folder = on_folder
         self._clock = clock
         self.incomplete_s = incomplete_s
         self._known: dict[Path, dict[Path, _Known]] = {}
+        self._finished: dict[Path, Place] = {}
 
     def scan(self, place: Place) -> Scan:
         """Look at the place once. Never raises for what is there or has gone; a FIFO, link or device is not opened."""
-        listing = Listing(place)
+        listing = Listing(place, self._on_folder)
         found = sorted(listing.files(), key=lambda file: os.fsencode(file[0].path))
         known = self._known.setdefault(place.path, {})
         if listing.problem is None and not listing.truncated:
@@ -139,12 +153,23 @@ class Scanner:
                 listing.note(exc)
                 state = _State.QUIET
             sorted_out[state].append(file)
+        self._finished.pop(place.path, None)
+        if place.read_only and listing.problem is None:
+            self._finished[place.path] = place
         return Scan(
             complete=tuple(sorted_out[_State.COMPLETE]),
             pending=bool(sorted_out[_State.PENDING]),
             incomplete=tuple(sorted_out[_State.INCOMPLETE]),
             problem=listing.problem,
             truncated_listing=listing.truncated,
+        )
+
+    def is_finished(self, place: Place) -> bool:
+        """Nothing new can come from it: nobody can write to it, it was read without a problem, and all that was found
+        was settled or told.
+        """
+        return self._finished.get(place.path) == place and all(
+            known.settled or (known.told and not known.whole) for known in self._known[place.path].values()
         )
 
     def settle(self, found: Found) -> None:
@@ -155,6 +180,7 @@ class Scanner:
     def forget(self, place: Place) -> None:
         """The place went away; what comes back under its path is new."""
         self._known.pop(place.path, None)
+        self._finished.pop(place.path, None)
 
     def _judge(self, file: Found, known: dict[Path, _Known], *, is_regular: bool) -> _State:
         """
@@ -179,11 +205,17 @@ class Scanner:
         return _State.INCOMPLETE if now.told else _State.PENDING
 
 
+def is_package_name(name: str) -> bool:
+    """Case does not count: some systems write all of a name in capitals on vfat."""
+    return name.lower().endswith(EXTENSION)
+
+
 class Listing:
     """The files in a place that have a package's name, and what went wrong while looking for them."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, on_folder: Callable[[], None] = lambda: None) -> None:
         self._place = place
+        self._on_folder = on_folder
         self._left = MAX_ENTRIES
         self.problem: str | None = None
         self.truncated = False
@@ -200,10 +232,11 @@ class Listing:
         folders = deque([(self._place.path, 0)])
         while folders and not self.truncated:
             folder, depth = folders.popleft()
+            self._on_folder()
             for entry in self._entries(folder, is_top=depth == 0):
                 if entry.name.startswith("."):
                     continue
-                if entry.name.endswith(EXTENSION):
+                if is_package_name(entry.name):
                     yield from self._file(entry)
                 elif self._place.origin is Origin.MEDIA and depth < MAX_DEPTH and self._may_enter(entry):
                     folders.append((Path(entry.path), depth + 1))
@@ -225,7 +258,7 @@ class Listing:
 
     def _counts(self, entry: os.DirEntry[str]) -> bool:
         """In the inbox only packages do: they leave it, so other files cannot hide them for ever."""
-        return self._place.origin is Origin.MEDIA or entry.name.endswith(EXTENSION)
+        return self._place.origin is Origin.MEDIA or is_package_name(entry.name)
 
     def _file(self, entry: os.DirEntry[str]) -> Iterator[tuple[Found, bool]]:
         try:

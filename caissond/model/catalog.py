@@ -4,83 +4,59 @@ Read as the Rust tool `caisson` 0.1 reads it: an unknown key is a warning, not a
 """
 
 import re
-from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from caissond.errors import ConfigError
+from caissond.model.health_check import HealthCheck, HealthKind
 from caissond.model.ids import is_private_name
+from caissond.model.table import Table, Text
 from caissond.model.toml import dotted, first_problem, line_of, parse_toml
 
-
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be empty")
-    return value
-
-
-Text = Annotated[str, AfterValidator(_not_blank)]
-
+__all__ = [
+    "Catalog",
+    "Compose",
+    "Docker",
+    "HealthCheck",
+    "HealthKind",
+    "Rollback",
+    "Service",
+    "parse_catalog",
+]
 
 _CONTAINER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]+$")
 """moby: daemon/names."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    def unknown_keys(self) -> list[str]:
-        """The keys nobody reads, dotted, of this table and those below it."""
-        names = list(self.model_extra or {})
-        for field in type(self).model_fields:
-            value = getattr(self, field)
-            tables = value if isinstance(value, tuple) else (value,)
-            names += [
-                f"{field}.{name}"
-                for table in tables
-                if isinstance(table, _Table)
-                for name in table.unknown_keys()
-            ]
-        return names
-
-
-class HealthKind(StrEnum):
-    RUNNING = "running"
-    CONTAINER_HEALTH = "container_health"
-
-
-class HealthCheck(_Table):
-    """The gate. All times in seconds."""
-
-    kind: HealthKind = HealthKind.RUNNING
-    timeout_secs: int = Field(default=30, ge=1, le=3600)
-    poll_interval_secs: float = Field(default=1, gt=0, le=60)
-    stable_secs: float = Field(default=10, ge=0, le=1800)
-
-    @property
-    def stable_s(self) -> float:
-        """How long the new release has to stay up: at most half of the deadline."""
-        return min(self.stable_secs, self.timeout_secs / 2)
-
-
-class Docker(_Table):
+class Docker(Table):
     container_name: Text
     image_reference: Text
+    dependants: tuple[Text, ...] = ()
+    """Containers that live in its network (`container:X`) or link to it, to be made again with it."""
+
+    @model_validator(mode="after")
+    def _dependants_are_others(self) -> "Docker":
+        for name in self.dependants:
+            if not _CONTAINER_NAME.match(name) or is_private_name(name) or name == self.container_name:
+                raise ValueError(f"dependants must name other containers, not {name!r}")
+        _check_unique("dependant", list(self.dependants))
+        return self
 
 
-class Compose(_Table):
+class Compose(Table):
     project: Text
     file: Path
     service: Text
 
 
-class Rollback(_Table):
+class Rollback(Table):
     automatic: Literal[True] = True
 
 
-class Service(_Table):
+class Service(Table):
     """One service that may be updated."""
 
     name: Text
@@ -93,6 +69,8 @@ class Service(_Table):
     rollback: Rollback = Rollback()
     signers: tuple[Text, ...] = ()
     """Patterns of the principals that may sign for it, as ssh_config(5) spells them; empty: every signer."""
+    after: tuple[Text, ...] = ()
+    """Services that have to be well before this one is started, where a package brings several."""
 
     @model_validator(mode="after")
     def _one_runtime(self) -> "Service":
@@ -112,7 +90,7 @@ class Service(_Table):
         return self
 
 
-class Catalog(_Table):
+class Catalog(Table):
     catalog_version: Literal[1]
     services: tuple[Service, ...]
 
@@ -124,8 +102,32 @@ class Catalog(_Table):
         )
         return self
 
+    @model_validator(mode="after")
+    def _after_leads_somewhere(self) -> "Catalog":
+        names = {service.name for service in self.services}
+        for service in self.services:
+            if unknown := next((name for name in service.after if name not in names), None):
+                raise ValueError(f"after of {service.name!r} names {unknown!r}, which is no service")
+        try:
+            _ = self.levels
+        except CycleError as exc:
+            raise ValueError(f"after must not go round in a circle: {' after '.join(exc.args[1])}") from exc
+        return self
+
     def find(self, name: str) -> Service | None:
         return next((service for service in self.services if service.name == name), None)
+
+    @property
+    def levels(self) -> tuple[tuple[str, ...], ...]:
+        """All services by what they come after: those of a level only come after ones of earlier levels."""
+        order = TopologicalSorter({service.name: service.after for service in self.services})
+        order.prepare()
+        levels = []
+        while order.is_active():
+            ready = set(order.get_ready())
+            levels.append(tuple(service.name for service in self.services if service.name in ready))
+            order.done(*ready)
+        return tuple(levels)
 
 
 def _check_unique(what: str, names: list[str]) -> None:

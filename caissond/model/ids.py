@@ -19,6 +19,7 @@ LABEL_PREFIX = "io.caisson."
 NEW_MARK = "-caisson-new-"
 PARKED_MARK = "-caisson-old-"
 
+_UUID_LENGTH = 36
 _PARKED = re.compile(rf"^.+({NEW_MARK}|{PARKED_MARK})[0-9a-f]{{8}}$")
 
 
@@ -28,17 +29,22 @@ def new_update_id() -> UpdateId:
 
 def claim_of(state_dir: PurePath) -> str:
     """Eight hexadecimal digits that tell the state folders on one engine apart."""
-    return hashlib.sha256(str(state_dir).encode()).hexdigest()[:8]
+    return _short(str(state_dir))
 
 
-def ingest_tag(claim: str, update_id: UpdateId) -> str:
+def ingest_tag(claim: str, update_id: UpdateId, service: str) -> str:
     """The private tag of an image between its load and its commit."""
-    return f"{TAG_DOMAIN}/ingest:{claim}-{update_id}"
+    return f"{TAG_DOMAIN}/ingest:{claim}-{update_id}-{_short(service)}"
 
 
-def keep_tag(claim: str, update_id: UpdateId) -> str:
+def keep_tag(claim: str, update_id: UpdateId, service: str) -> str:
     """The private tag that keeps the previous release's image from being pruned."""
-    return f"{TAG_DOMAIN}/keep:{claim}-{update_id}"
+    return f"{TAG_DOMAIN}/keep:{claim}-{update_id}-{_short(service)}"
+
+
+def _short(name: str) -> str:
+    """Eight hexadecimal digits: a tag takes neither every character nor every length."""
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def update_of_tag(claim: str, tag: str) -> UpdateId | None:
@@ -46,7 +52,7 @@ def update_of_tag(claim: str, tag: str) -> UpdateId | None:
     for kind in ("ingest", "keep"):
         prefix = f"{TAG_DOMAIN}/{kind}:{claim}-"
         if tag.startswith(prefix):
-            return UpdateId(tag.removeprefix(prefix))
+            return UpdateId(tag.removeprefix(prefix)[:_UUID_LENGTH])
     return None
 
 

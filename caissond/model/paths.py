@@ -80,5 +80,9 @@ class Paths:
         return self.run_dir / "leds.sock"
 
     @property
+    def stick_socket(self) -> Path:
+        return self.run_dir / "stick.sock"
+
+    @property
     def status(self) -> Path:
         return self.run_dir / "status.json"

@@ -108,10 +108,33 @@ class Before(_Frozen):
     """Running, not in a restart loop, not unhealthy: what the gate of a rollback may ask for."""
     reference_image: ImageId | None
     """What the package's reference pointed at; None when there was no such tag."""
+    check_failed: str = ""
+    """What the service answered to the catalog's check before the update, where that was a failure."""
+    baseline: bool = False
+    """What failed before is not held against the new release."""
     host_name: str = ""
     """The engine's host."""
     installed: Installed | None = None
     """What the database said the service runs."""
+    dependants: "tuple[Dependant, ...]" = ()
+    """What is bound to it and is made again with it."""
+
+    @property
+    def was_unhealthy(self) -> bool:
+        """Docker said so."""
+        health = (self.container.get("State") or {}).get("Health") or {}
+        return self.was_running and health.get("Status") == "unhealthy"
+
+    @property
+    def failing(self) -> str:
+        """What failed before the update, in words; empty where nothing did."""
+        unhealthy = "its health check says unhealthy" if self.was_unhealthy else ""
+        return "; ".join(words for words in (self.check_failed, unhealthy) if words)
+
+    @property
+    def forgiven(self) -> str:
+        """What of that is not held against the new release."""
+        return self.failing if self.baseline else ""
 
     @property
     def own_policy(self) -> dict[str, Any]:
@@ -126,6 +149,13 @@ class Before(_Frozen):
         return str(self.container["Config"].get("Image") or self.image_id)
 
 
+class Dependant(_Frozen):
+    """A container that Docker has bound to the service's (`container:X`, a link) and the catalog declares."""
+
+    name: str
+    before: Before
+
+
 class Failure(_Frozen):
     step: str
     code: str
@@ -136,6 +166,10 @@ class Failure(_Frozen):
     """We were stopped or cut off: nobody is to blame, the package gets another attempt."""
     refused: bool = False
     """The package is to blame: what was read of its image is not what its manifest says."""
+
+    def is_of(self, service: str) -> bool:
+        """Whether it was this service's step that failed."""
+        return self.step.rpartition("/")[0] == service
 
 
 class Part(_Frozen):
@@ -172,6 +206,8 @@ class PartVerdict(_Frozen):
     previous_version: str | None = None
     previous_reference: str | None = None
     ungated: bool = False
+    forgiven: str = ""
+    """What failed before the update and was not held against the new release."""
     outcome: Outcome
 
 

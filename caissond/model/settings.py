@@ -52,6 +52,7 @@ class MediaSettings(_Table):
     roots: list[Annotated[str, AfterValidator(_absolute)]] = Field(
         default_factory=list, description="folders whose mounts are served besides run/caisson/media"
     )
+    receipts: bool = Field(default=False, description="leave receipts on the medium that a package came on")
 
 
 class DockerSettings(_Table):

@@ -40,7 +40,7 @@ def open_regular(path: Path) -> BinaryIO:
             `package.changed`.
         SourceGone: the medium does not answer.
     """
-    if path.suffix != EXTENSION:
+    if path.suffix.lower() != EXTENSION:
         raise Refusal(
             f"cannot use {str(path)!r}, expected a name that ends in {EXTENSION}",
             code="package.invalid_extension",

@@ -13,6 +13,8 @@ from caissond.report.led_patterns import SHOWN, Role, State
 
 SUCCESS_SHOWN_S = 600.0
 """A success need not be shown for ever where no stick is pulled."""
+SUCCESS_SEEN_S = 2.0
+"""A stick that is found to be gone sooner was pulled while the gate ran, as it may be: nobody has seen the success yet."""
 
 
 class Shown(IntEnum):
@@ -35,12 +37,15 @@ _SHOWN = {
 
 _MEDIA = {
     "media.found": State.READING,
+    "media.needed": State.READING,
     "media.done": State.SAFE,
     "media.empty": State.SAFE,
     "media.unreadable": State.SAFE,
     "media.incomplete": State.SAFE,
+    "media.unsupported": State.SAFE,
+    "media.not_mounted": State.SAFE,
 }
-_MEDIA_FAULTS = frozenset({"media.unreadable", "media.incomplete"})
+_MEDIA_FAULTS = frozenset({"media.unreadable", "media.incomplete", "media.unsupported", "media.not_mounted"})
 _BROKEN = ("store.", "daemon.failed")
 
 
@@ -99,11 +104,13 @@ def _after_media(situation: Situation, event: Event, now: float) -> Situation:
     shown = situation.shown
     if event.code != "media.gone":
         media[name] = _MEDIA[event.code]
-    if event.code == "media.found" or (event.code == "media.gone" and shown is Shown.SUCCESS):
+    was_seen = now - situation.shown_since >= SUCCESS_SEEN_S
+    if event.code == "media.found" or (event.code == "media.gone" and shown is Shown.SUCCESS and was_seen):
         shown = Shown.NOTHING
     if event.code in _MEDIA_FAULTS:
         shown = max(shown, Shown.FAILURE)
-    return replace(situation, media=MappingProxyType(media), shown=shown, shown_since=now)
+    since = situation.shown_since if shown is situation.shown else now
+    return replace(situation, media=MappingProxyType(media), shown=shown, shown_since=since)
 
 
 def _after_outcome(situation: Situation, outcome: Outcome, now: float) -> Situation:

@@ -17,12 +17,11 @@ from caissond.errors import CaissonError
 from caissond.model.events import EVENTS
 from caissond.model.records import Outcome, Verdict
 from caissond.model.text import printable
+from caissond.report.stick_files import RECEIPT_NAME, UNFINISHED
 
 SCHEMA = 1
 KEEP_PAIRS = 500
 _SUFFIXES = (".json", ".txt")
-_UNFINISHED = ".new"
-_OURS = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-[A-Za-z0-9._-]+\.(json|txt)(\.new)?")
 
 _HEADLINES = {
     Outcome.SUCCEEDED: "UPDATED: {service} now runs version {version}",
@@ -113,6 +112,9 @@ def _rows(verdict: Verdict, device: str) -> Iterable[tuple[str, str]]:
     if verdict.parts:
         yield "Service", verdict.services
         yield "Version", verdict.versions
+    for part in verdict.parts:
+        if part.forgiven:
+            yield "Not asked", f"{part.service} failed before the update already: {part.forgiven}"
     if spec := EVENTS.get(verdict.code):
         yield "Code", f"{spec.spoken} ({spec.code})"
         yield "Meaning", spec.sentence
@@ -137,7 +139,7 @@ def prune_receipts(folder: Path, *, keep: int = KEEP_PAIRS) -> None:
     """
     newest: dict[str, int] = {}
     for path in _receipts_in(folder):
-        if path.suffix == _UNFINISHED:
+        if path.suffix == UNFINISHED:
             path.unlink()
         else:
             newest[path.stem] = max(newest.get(path.stem, 0), path.stat().st_mtime_ns)
@@ -147,7 +149,7 @@ def prune_receipts(folder: Path, *, keep: int = KEEP_PAIRS) -> None:
 
 
 def _receipts_in(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
+    return [path for path in folder.iterdir() if RECEIPT_NAME.fullmatch(path.name.removesuffix(UNFINISHED))]
 
 
 def _order_ns(folder: Path) -> int:
@@ -158,7 +160,7 @@ def _order_ns(folder: Path) -> int:
 
 
 def _write(path: Path, text: str, order_ns: int) -> None:
-    new = path.with_name(f"{path.name}{_UNFINISHED}")
+    new = path.with_name(f"{path.name}{UNFINISHED}")
     try:
         with new.open("w", encoding="utf-8", errors="replace") as file:
             os.fchmod(file.fileno(), 0o640)

@@ -14,10 +14,11 @@ from caissond.model.catalog import HealthCheck
 from caissond.model.ids import ImageId, UpdateId
 from caissond.model.records import GOING_BACK, AuditKind, Failure, Outcome, Part, Record, Status, Verdict
 from caissond.package.image import Image
+from caissond.update.bundle import order_steps
 from caissond.update.conclude import conclude
-from caissond.update.container_steps import ContainerSteps
+from caissond.update.container_steps import ContainerSteps, step_names
 from caissond.update.device import Device
-from caissond.update.engine import Step, after_restart, drive
+from caissond.update.engine import after_restart, drive
 from caissond.update.step_tools import Tools
 from caissond.update.trusting import raise_time_floor
 from caissond.update.verdicts import is_unsettled, outcome_of, verdict_on
@@ -36,6 +37,8 @@ class StagedImage:
     """What its layers may unpack to."""
     before: Signature
     """Of the file, when it was opened."""
+    on_read: Callable[[], None] = lambda: None
+    """Told when nothing more is read from the source."""
 
     def check_unchanged(self) -> None:
         """
@@ -62,6 +65,7 @@ class UpdateHost:
         self._device = device
         self._update_id = update_id
         self._staged = staged
+        self._unread = {service for service, image in staged.items() if isinstance(image, StagedImage)}
         self.sync = device.sync_docker
         self.pause = device.pause
         self.pause_whatever_comes = device.pause_whatever_comes
@@ -77,12 +81,19 @@ class UpdateHost:
         self.audit(AuditKind.IMAGE_IMPORT_STARTED, part.release.reference)
         try:
             loaded = self._load(staged, tag)
-            staged.source.close()  # the medium may be removed from here on
+            self._be_done_with(service, staged)
         except CaissonError as exc:
             self.audit(AuditKind.IMAGE_IMPORT_FAILED, exc.message)
             raise
         self.audit(AuditKind.IMAGE_IMPORT_SUCCEEDED, loaded)
         return loaded
+
+    def _be_done_with(self, service: str, staged: StagedImage) -> None:
+        """Once the last image is in, the medium may be removed."""
+        self._unread.discard(service)
+        if not self._unread:
+            staged.source.close()
+            staged.on_read()
 
     def remove_intermediates(self) -> None:
         """What a cut-off import left between two layers."""
@@ -132,6 +143,7 @@ class Run:
         self._record = record
         self._told_before = False
         self._parts = tuple(self._steps_of(part) for part in record.parts)
+        self._steps = tuple(step for part in self._parts for step in part.steps())
 
     def _steps_of(self, part: Part) -> ContainerSteps:
         device = self._device
@@ -143,9 +155,9 @@ class Run:
         )  # fmt: skip
         return ContainerSteps(part, self._record.update_id, check, tools)
 
-    @property
-    def _steps(self) -> tuple[Step, ...]:
-        return tuple(step for part in self._parts for step in part.steps())
+    def _in_order(self) -> tuple[str, ...]:
+        steps = {part.release.service: step_names(part.before) for part in self._record.parts}
+        return order_steps(steps, self._device.catalog.levels)
 
     def begin(self) -> Verdict:
         """A fresh update.
@@ -154,9 +166,8 @@ class Run:
             HostUnavailable: the engine went away; the record waits for recovery.
             StoreError: nothing was begun.
         """
-        record = self._record.model_copy(
-            update={"statuses": {step.name: Status.PENDING for step in self._steps}}
-        )
+        statuses = dict.fromkeys(self._in_order(), Status.PENDING)
+        record = self._record.model_copy(update={"statuses": statuses})
         self._device.journal.begin(record)
         for part in record.parts:
             self._device.releases.count_attempt(part.release)
@@ -267,7 +278,7 @@ class Run:
         """
         outcome, failure = outcome_of(record), record.failure
         for part in record.parts:
-            if failure is not None and failure.verdict:
+            if failure is not None and failure.verdict and failure.is_of(part.release.service):
                 self._device.releases.quarantine(
                     part.release, code=failure.code, update_id=record.update_id, at=self._device.now()
                 )

@@ -24,10 +24,15 @@ def conclude(device: Device, verdict: Verdict) -> None:
     Raises:
         StoreError: it could not be written down.
     """
-    if verdict.outcome is not Outcome.POSTPONED and verdict.code != "package.not_for_this_device":
+    if has_receipt(verdict):
         device.history.add(verdict, keep_running=verdict.unsettled)
         _write_receipt(device, verdict)
     _tell(device, verdict)
+
+
+def has_receipt(verdict: Verdict) -> bool:
+    """Whether it is written down: what is put off, or is not for this device, is not."""
+    return verdict.outcome is not Outcome.POSTPONED and verdict.code != "package.not_for_this_device"
 
 
 def _write_receipt(device: Device, verdict: Verdict) -> None:

@@ -13,11 +13,15 @@ from typing import Any
 
 from caissond.errors import Conflict, GateFailed, HostUnavailable, NotFound, Stopping
 from caissond.host.docker import Inspect
+from caissond.host.probes import Prober
 from caissond.host.recreate import NO_RESTART, plan_replacement
 from caissond.model.catalog import HealthCheck
-from caissond.model.ids import ImageId, UpdateId, ingest_tag, keep_tag, new_name
-from caissond.model.records import AuditKind, Installed, Part
+from caissond.model.ids import ContainerId, ImageId, UpdateId, ingest_tag, keep_tag, new_name
+from caissond.model.records import AuditKind, Before, Installed, Part
+from caissond.update.bundle import STILL_WELL
+from caissond.update.dependants import Dependants
 from caissond.update.engine import Step, nothing
+from caissond.update.gate import gate_of_new
 from caissond.update.health import watch
 from caissond.update.old_container import (
     REVIVE,
@@ -30,8 +34,17 @@ from caissond.update.old_container import (
 from caissond.update.step_tools import Tools
 
 ENGINE_SETTLES_S = 2
-ENGINE_MAY_BE_TO_BLAME = frozenset({"gate.exited", "gate.restarting"})
+ENGINE_MAY_BE_TO_BLAME = frozenset({"gate.exited", "gate.restarting", "gate.probe_failed", "gate.timed_out"})
 STEP_NAMES = ("keep-old", "load-image", "create-new", "stop-old", "start-new", "health-gate", "commit")
+WITH_DEPENDANTS = (
+    *("keep-old", "load-image", "create-new", "create-dependants", "stop-dependants", "stop-old"),
+    *("start-new", "start-dependants", "health-gate", "commit"),
+)
+
+
+def step_names(before: Before) -> tuple[str, ...]:
+    """The steps of an update, in their order."""
+    return WITH_DEPENDANTS if before.dependants else STEP_NAMES
 
 
 class ContainerSteps:
@@ -45,26 +58,32 @@ class ContainerSteps:
         self._tools = tools
         self._docker = tools.docker
         self._old = OldContainer(part, update_id, check, tools)
+        self._dependants = Dependants(part, update_id, tools, self._old)
         self._service = part.release.service
         self._name = part.container_name
         self._new_name = new_name(part.container_name, update_id)
-        self._ingest_tag = ingest_tag(tools.claim, update_id)
-        self._keep_tag = keep_tag(tools.claim, update_id)
+        self._ingest_tag = ingest_tag(tools.claim, update_id, self._service)
+        self._keep_tag = keep_tag(tools.claim, update_id, self._service)
 
     def steps(self) -> tuple[Step, ...]:
-        """In the order in which they are done."""
-        handlers: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = (
-            (self.keep_old, self.release_old),
-            (self.load_image, self.unload_image),
-            (self.create_new, self.remove_new),
-            (self.stop_old, self._old.revive),
-            (self.start_new, self.stop_new),
-            (self.pass_gate, nothing),
-            (self.commit, self.uncommit),
-        )
+        """All that there are; `bundle.order_steps` says in which order they are done."""
+        others = self._dependants
+        handlers: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+            "keep-old": (self.keep_old, self.release_old),
+            "load-image": (self.load_image, self.unload_image),
+            "create-new": (self.create_new, self.remove_new),
+            "create-dependants": (self.create_dependants, others.remove_new),
+            "stop-dependants": (self.stop_dependants, others.revive_old),
+            "stop-old": (self.stop_old, self._old.revive),
+            "start-new": (self.start_new, self.stop_new),
+            "start-dependants": (others.start_new, others.stop_new),
+            "health-gate": (self.pass_gate, nothing),
+            STILL_WELL: (self.stay_well, nothing),
+            "commit": (self.commit, self.uncommit),
+        }
         return tuple(
-            Step(f"{self._service}/{name}", do, undo, final=name == "commit")
-            for name, (do, undo) in zip(STEP_NAMES, handlers, strict=True)
+            Step(f"{self._service}/{name}", *handlers[name], final=name == "commit")
+            for name in (*step_names(self._before), STILL_WELL)
         )
 
     # keep-old
@@ -119,6 +138,15 @@ class ContainerSteps:
             "io.caisson.state": str(self._tools.state_dir),
         }
 
+    # create-dependants, stop-dependants
+
+    def create_dependants(self) -> None:
+        self._dependants.create(ContainerId(self._required_new()["Id"]))
+
+    def stop_dependants(self) -> None:
+        self._tools.host.pause(0)  # asked to stop? then not now
+        self._dependants.stop_old()
+
     # stop-old
 
     def stop_old(self) -> None:
@@ -148,9 +176,7 @@ class ContainerSteps:
             )
             return
         host.tell("update.checking", f"{self._service}: the new release runs, watching it")
-        host.audit(
-            AuditKind.HEALTH_CHECK_STARTED, f"{self._check.kind.value} within {self._check.timeout_secs} s"
-        )
+        host.audit(AuditKind.HEALTH_CHECK_STARTED, gate_of_new(self._check, self._before).words)
         try:
             words = self._watch_new()
         except GateFailed as exc:
@@ -158,17 +184,30 @@ class ContainerSteps:
             raise
         host.audit(AuditKind.HEALTH_CHECK_PASSED, words)
 
-    def _watch_new(self) -> str:
+    def stay_well(self) -> None:
+        """One more look, after others have been watched."""
+        if self._before.was_running:
+            self._watch_new(stable_secs=0)
+
+    def _watch_new(self, *, stable_secs: float | None = None) -> str:
         """
+        Args:
+            stable_secs: how long it has to stay well; None: as the catalog says.
+
         Raises:
             GateFailed: the verdict.
             Stopping: it stopped because the engine did: that says nothing about the release.
         """
         try:
             new = self._required_new()["Id"]
+            check = self._check
+            if stable_secs is not None:
+                check = check.model_copy(update={"stable_secs": stable_secs})
+            probe = Prober(self._docker, check, self._tools.host.beat)
             return watch(
-                self._check, lambda: self._docker.inspect_container(new), pause=self._tools.host.pause
-            )
+                gate_of_new(check, self._before), lambda: self._docker.inspect_container(new), probe,
+                pause=self._tools.host.pause,
+            )  # fmt: skip
         except GateFailed as exc:
             if exc.code in ENGINE_MAY_BE_TO_BLAME and self._engine_restarted():
                 text = f"cannot judge the new release: Docker was restarted ({exc.message})"
@@ -190,12 +229,15 @@ class ContainerSteps:
     def commit(self) -> None:
         new = self._required_new()
         self._docker.set_restart_policy(new["Id"], self._policy_at_first)
+        self._dependants.make_revived()
+        self._dependants.retire_old()
         self._old.retire()
         if self._before.was_running and not self._required_new()["State"]["Running"]:
             # a power cut since the verdict: it has to show once more that it runs
             self._docker.start(new["Id"])
             self._watch_new()
         rename_container(self._tools, new["Id"], self._name)
+        self._dependants.take_over()
         self._docker.tag(new["Image"], self._part.release.reference)
         self._tools.releases.save_installed(self._installed(new["Image"]))
         self._tools.host.sync()
@@ -209,6 +251,7 @@ class ContainerSteps:
 
     def uncommit(self) -> None:
         self._old.prepare_return()
+        self._dependants.go_back()
         if new := self._find_new():
             rename_container(self._tools, new["Id"], self._new_name)
             self._docker.set_restart_policy(new["Id"], NO_RESTART)
@@ -244,8 +287,11 @@ class ContainerSteps:
     def give_own_policy(self) -> None:
         """The new container's restart policy is the service's own from now on, durably."""
         new, own = self._find_new(), self._before.own_policy
+        changed = self._dependants.give_own_policy()
         if new is not None and policy_of(new) != own:
             self._docker.set_restart_policy(new["Id"], own)
+            changed = True
+        if changed:
             self._tools.host.sync()
 
     def clean_up(self) -> None:
@@ -260,16 +306,18 @@ class ContainerSteps:
             if self._before.was_running:
                 self._docker.start(new["Id"])
             return
+        self._dependants.clean_up()
         self._old.remove_parked()
         self._docker.untag(self._ingest_tag)
         earlier = self._before.installed
         if earlier is not None:
             with suppress(Conflict):
-                self._docker.untag(keep_tag(self._tools.claim, earlier.update_id))
+                self._docker.untag(keep_tag(self._tools.claim, earlier.update_id, self._service))
 
     def keep_up(self) -> None:
         """Once undone: start the old release where it does not run after all."""
         self._old.keep_up()
+        self._dependants.keep_up()
 
     # what the record names
 
@@ -279,8 +327,11 @@ class ContainerSteps:
             found = self._docker.find_container(name)
             if found is not None and self._is_ours(found):
                 return found
-        renamed = self._docker.list_containers(label=f"io.caisson.update={self._update_id}")  # by hand
-        return self._docker.find_container(renamed[0]["Id"]) if renamed else None
+        for short in self._docker.list_containers(label=f"io.caisson.update={self._update_id}"):
+            found = self._docker.find_container(short["Id"])  # renamed by hand, or another service's
+            if found is not None and self._is_ours(found):
+                return found
+        return None
 
     def _required_new(self) -> Inspect:
         new = self._find_new()
@@ -292,7 +343,8 @@ class ContainerSteps:
 
     def _is_ours(self, container: Inspect) -> bool:
         labels: dict[str, Any] = container["Config"].get("Labels") or {}
-        return labels.get("io.caisson.update") == self._update_id
+        mine = labels.get("io.caisson.service") == self._service
+        return mine and labels.get("io.caisson.update") == self._update_id
 
     def _points_at_new(self, reference: str) -> bool:
         tagged, new = self._docker.find_image(reference), self._docker.find_image(self._ingest_tag)

@@ -11,6 +11,7 @@ from caissond.model.fields import parse_reference
 from caissond.model.ids import Digest, ImageId, new_update_id
 from caissond.model.records import GOING_BACK, Installed, Part, Record, Release, Verdict
 from caissond.update.apply import KeptImage, Run
+from caissond.update.baseline import with_baseline
 from caissond.update.device import Device
 from caissond.update.health import has_health_check
 from caissond.update.policy import check_runtime
@@ -66,6 +67,7 @@ def go_back(device: Device, name: str) -> Verdict:
     )  # fmt: skip
     check_reference(device.docker, release, container_name, device.catalog, device.releases.all_installed())
     check_health_check(service, before, has_healthcheck=has_health_check(image.get("Config") or {}))
+    before = with_baseline(device, service, before)
     part = Part(container_name=container_name, release=release, before=before)
     record = Record(
         update_id=new_update_id(), parts=(part,), statuses={}, package=f"rollback of {name}", source=GOING_BACK,

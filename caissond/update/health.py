@@ -1,7 +1,7 @@
 """The gate: whether a release has become and stays healthy.
 
-`assess` is pure; `watch` polls the engine and asks it. Exits, restarts, running out of memory and `unhealthy` fail at
-once, the deadline fails, and "running" is not believed before it has lasted.
+`assess` is pure; `watch` polls the engine and the service, and asks it. Exits, restarts, running out of memory and
+`unhealthy` fail at once whatever the kind, the deadline fails, and nothing is believed before it has lasted.
 """
 
 import time
@@ -11,6 +11,9 @@ from typing import Any, Protocol
 
 from caissond.errors import GateFailed
 from caissond.model.catalog import HealthCheck, HealthKind
+from caissond.update.gate import Gate, health_of
+
+MIN_PROBE_S = 0.1
 
 
 def has_health_check(config: Mapping[str, Any]) -> bool:
@@ -30,14 +33,12 @@ class Observation:
     exit_code: int
     out_of_memory: bool
     health: str | None
-    """Docker's word: starting, healthy, unhealthy; None without a health check."""
     started_at: str
 
     @classmethod
     def of(cls, inspect: dict[str, Any], *, at_s: float) -> "Observation":
         """What a container's inspect says."""
         state = inspect["State"]
-        health = (state.get("Health") or {}).get("Status")
         return cls(
             at_s=at_s,
             running=bool(state.get("Running")),
@@ -45,9 +46,40 @@ class Observation:
             restarts=int(inspect.get("RestartCount", 0)),
             exit_code=int(state.get("ExitCode", 0)),
             out_of_memory=bool(state.get("OOMKilled")),
-            health=None if health in (None, "none") else str(health),
+            health=health_of(inspect),
             started_at=str(state.get("StartedAt", "")),
         )
+
+
+class Answer(Protocol):
+    """What came of asking the service once."""
+
+    @property
+    def is_well(self) -> bool: ...
+
+    @property
+    def words(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking the service so far. Times in seconds since the gate began."""
+
+    well_since_s: float | None = None
+    """When the unbroken row of good answers began."""
+    failures: int = 0
+    """In a row, those of the start period left out."""
+    was_well: bool = False
+    """It was, once: that ends the start period."""
+    words: str = "it was not asked yet"
+
+    def after(self, check: HealthCheck, answer: Answer, at_s: float) -> "Asked":
+        """The same with one answer more."""
+        if answer.is_well:
+            since_s = at_s if self.well_since_s is None else self.well_since_s
+            return Asked(well_since_s=since_s, was_well=True, words=answer.words)
+        counts = self.was_well or at_s >= check.start_period_secs
+        return Asked(None, self.failures + counts, self.was_well, answer.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +100,13 @@ def _fail(code: str, reason: str) -> Assessment:
     return Assessment(False, True, code, reason)
 
 
-def assess(check: HealthCheck, first: Observation, now: Observation) -> Assessment:
+def assess(gate: Gate, first: Observation, now: Observation, asked: Asked) -> Assessment:
     """The verdict after seeing a container first so and now so.
 
     Args:
         first: the first look at it, just after its start.
         now: the newest look.
+        asked: what it answered, for the kinds that ask it.
     """
     if now.out_of_memory:
         return _fail("gate.out_of_memory", "it ran out of memory")
@@ -81,11 +114,11 @@ def assess(check: HealthCheck, first: Observation, now: Observation) -> Assessme
         return _fail("gate.restarting", f"it restarted, exit code {now.exit_code}")
     if not now.running:
         return _fail("gate.exited", f"it exited with code {now.exit_code} after {now.at_s:.0f} s")
-    if now.health == "unhealthy":
+    if now.health == "unhealthy" and gate.heeds_health:
         return _fail("gate.unhealthy", "its health check says unhealthy")
-    if check.kind is HealthKind.CONTAINER_HEALTH and now.health is None:
+    if gate.check.kind is HealthKind.CONTAINER_HEALTH and now.health is None:
         return _fail("gate.no_healthcheck", "it has no health check")
-    return _assess_running(check, now)
+    return _assess_asked(gate.check, now, asked) if gate.check.is_probed else _assess_running(gate.check, now)
 
 
 def _assess_running(check: HealthCheck, now: Observation) -> Assessment:
@@ -98,38 +131,79 @@ def _assess_running(check: HealthCheck, now: Observation) -> Assessment:
     return _wait(f"{state}, {now.at_s:.0f} of {check.timeout_secs} s")
 
 
+def _assess_asked(check: HealthCheck, now: Observation, asked: Asked) -> Assessment:
+    if asked.well_since_s is not None:
+        well_s = now.at_s - asked.well_since_s
+        if well_s >= check.stable_s and well_s > 0:  # nor does one answer
+            return Assessment(True, False, "", f"{asked.words}, for {well_s:.0f} s")
+    if check.retries is not None and asked.failures >= check.retries:
+        return _fail("gate.probe_failed", f"{asked.words} ({asked.failures} failures in a row)")
+    if now.at_s >= check.timeout_secs:
+        return _fail("gate.timed_out", f"{_so_far(asked, now)} after {check.timeout_secs} s")
+    return _wait(f"{asked.words}, {now.at_s:.0f} of {check.timeout_secs} s")
+
+
+def _so_far(asked: Asked, now: Observation) -> str:
+    if asked.well_since_s is None:
+        return f"{asked.words}, still so"
+    return f"{asked.words}, but for {now.at_s - asked.well_since_s:.0f} s only,"
+
+
 class Look(Protocol):
     def __call__(self) -> dict[str, Any]:
         """The container's inspect."""
 
 
+class Probe(Protocol):
+    def __call__(self, container: dict[str, Any], timeout_s: float, /) -> Answer:
+        """Ask the service once, within this time."""
+
+
+def never_asked(_container: dict[str, Any], _timeout_s: float, /) -> Answer:
+    """The probe of a gate whose kind asks nothing."""
+    raise AssertionError("this kind of check asks nothing")
+
+
 def watch(
-    check: HealthCheck,
+    gate: Gate,
     look: Look,
+    probe: Probe = never_asked,
     *,
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     on_wait: Callable[[str], None] = lambda _reason: None,
 ) -> str:
-    """Look at a container until the verdict is in, and return why it passed.
+    """Look at a container, and ask it, until the verdict is in, and return why it passed.
 
     Args:
         look: returns its inspect.
+        probe: asks it, for the kinds that do.
         pause: waits this many seconds; may raise to end the watch.
         on_wait: told at every look what it waits for.
 
     Raises:
         GateFailed: `gate.*`.
+        Unprobeable: the probe cannot be made from here.
     """
-    began = clock()
-    first = Observation.of(look(), at_s=0)
-    now = first
+    began, first, asked = clock(), None, Asked()
     while True:
-        assessment = assess(check, first, now)
+        shown = look()
+        now = Observation.of(shown, at_s=clock() - began if first else 0)
+        first = first or now
+        if gate.check.is_probed and now.running:
+            asked = _ask(gate.check, shown, now.at_s, asked, probe)
+            if asked.well_since_s is None:  # an end that came in between says more than the silence after it
+                now = Observation.of(look(), at_s=now.at_s)
+        assessment = assess(gate, first, now, asked)
         if assessment.passed:
             return assessment.reason
         if assessment.failed:
             raise GateFailed(f"cannot keep the release: {assessment.reason}", code=assessment.code)
         on_wait(assessment.reason)
-        pause(check.poll_interval_secs)
-        now = Observation.of(look(), at_s=clock() - began)
+        pause(gate.check.poll_interval_secs)
+
+
+def _ask(check: HealthCheck, shown: dict[str, Any], at_s: float, asked: Asked, probe: Probe) -> Asked:
+    """Once more, and not past the deadline."""
+    left_s = max(check.timeout_secs - at_s, MIN_PROBE_S)
+    return asked.after(check, probe(shown, min(check.probe_timeout_secs, left_s)), at_s)

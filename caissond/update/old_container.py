@@ -6,12 +6,14 @@ From its stop until the verdict it has its own name and a restart policy that ma
 
 from typing import Any
 
-from caissond.errors import CaissonError, DockerError
+from caissond.errors import CaissonError, DockerError, Unprobeable
 from caissond.host.docker import Inspect
+from caissond.host.probes import Prober
 from caissond.host.recreate import NO_RESTART, Replacement, plan_replacement
 from caissond.model.catalog import HealthCheck, HealthKind
 from caissond.model.ids import LABEL_PREFIX, ContainerId, UpdateId, parked_name
 from caissond.model.records import Part, restart_policy
+from caissond.update.gate import Gate, gate_of_old
 from caissond.update.health import has_health_check, watch
 from caissond.update.step_tools import Tools
 
@@ -69,8 +71,7 @@ class OldContainer:
         self._docker.set_restart_policy(old["Id"], self._before.own_policy)
         rename_container(self._tools, old["Id"], self._name)  # somebody may have given it another by hand
         if self._before.was_well:
-            pause = self._tools.host.pause_whatever_comes
-            watch(self._gate(), lambda: self._docker.inspect_container(old["Id"]), pause=pause)
+            self._watch(old["Id"])
 
     def _start(self, old: Inspect) -> Inspect:
         """Start it, or a copy. A dockerd that is killed while it starts a container can leave a task of it that it
@@ -112,10 +113,25 @@ class OldContainer:
             raise
         return self._docker.inspect_container(created)
 
-    def _gate(self) -> HealthCheck:
+    def _watch(self, container: str) -> None:
+        """
+        Raises:
+            GateFailed: it is not as well as it was.
+        """
+        probe = Prober(self._docker, self._check, self._tools.host.beat)
+        pause = self._tools.host.pause_whatever_comes
+        gate = self._gate()
+        try:
+            watch(gate, lambda: self._docker.inspect_container(container), probe, pause=pause)
+        except Unprobeable:
+            watch(gate.only_running(), lambda: self._docker.inspect_container(container), pause=pause)
+
+    def _gate(self) -> Gate:
         """The gate of the way back asks for no health check that the old release does not have."""
-        known = has_health_check(self._before.container["Config"])
-        return self._check if known else self._check.model_copy(update={"kind": HealthKind.RUNNING})
+        gate = gate_of_old(self._check, self._before)
+        is_there = has_health_check(self._before.container["Config"])
+        asks_docker = gate.check.kind is HealthKind.CONTAINER_HEALTH
+        return gate.only_running() if asks_docker and not is_there else gate
 
     def keep_up(self) -> None:
         """Start it where it does not run. A power cut takes down again what was revived, and the end of dockerd alone

@@ -57,9 +57,6 @@ def select_targets(
         problems = list(_mismatches(manifest.targets[0], catalog))
     if not any(problem.code == "package.unknown_service" for problem in problems):
         problems += _unfit_for_device(manifest, updater_version, device_type)
-    if len(fitting) > 1:
-        text = f"cannot use a package for {len(fitting)} services, this version updates one at a time"
-        problems.append(Refusal(text, code="package.bundle_unsupported"))
     return Selection(fitting, tuple(problems))
 
 

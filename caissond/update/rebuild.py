@@ -4,6 +4,7 @@ A settled container becomes an installed release again. A replacement whose old 
 record of an update that was cut off: forward where the commit had begun to swap names, back otherwise.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,10 @@ from pydantic import ValidationError
 from caissond.host.docker import Inspect
 from caissond.model.catalog import Service
 from caissond.model.ids import ContainerId, Digest, ImageId, UpdateId, parked_name
-from caissond.model.records import Before, Installed, Part, Record, Release, Status
-from caissond.update.container_steps import STEP_NAMES
+from caissond.model.records import Before, Dependant, Installed, Part, Record, Release, Status
+from caissond.update.bundle import order_steps
+from caissond.update.container_steps import step_names
+from caissond.update.dependants import UPDATE_LABEL
 from caissond.update.device import Device
 
 _LABEL = "io.caisson."
@@ -30,14 +33,18 @@ def rebuild(device: Device, *, only_unknown: bool = False) -> tuple[str, ...]:
         HostUnavailable: the engine does not answer.
         StoreError: it cannot be written.
     """
-    found = []
+    found: list[str] = []
+    cut_off: dict[UpdateId, list[_CutOff]] = {}
     for short in device.docker.list_containers(label=f"{_LABEL}state={device.paths.state_dir}"):
         if only_unknown and _is_known(device, str((short.get("Labels") or {}).get(f"{_LABEL}update", ""))):
             continue
         container = device.docker.find_container(short["Id"])
         service = device.catalog.find(_label(container, "service")) if container else None
         if container is not None and service is not None:
-            found.append(_rebuild_one(device, service, container))
+            found.append(_rebuild_one(device, service, container, cut_off))
+    running = {record.update_id for record in device.journal.unfinished()}
+    for update_id in cut_off.keys() - running:
+        device.journal.begin(_record(device, update_id, cut_off[update_id]))
     return tuple(words for words in found if words)
 
 
@@ -46,7 +53,9 @@ def _is_known(device: Device, update: str) -> bool:
     return update in running or device.history.find(update) is not None
 
 
-def _rebuild_one(device: Device, service: Service, container: Inspect) -> str:
+def _rebuild_one(
+    device: Device, service: Service, container: Inspect, cut_off: dict[UpdateId, list["_CutOff"]]
+) -> str:
     release = _release_of(container)
     if release is None or service.docker is None:
         return ""
@@ -54,9 +63,12 @@ def _rebuild_one(device: Device, service: Service, container: Inspect) -> str:
     replaced = _label(container, "replaces")
     old = device.docker.find_container(replaced) if replaced else None
     if old is not None:
-        record = _record(device, name, container, old, release)
-        if all(known.update_id != record.update_id for known in device.journal.unfinished()):
-            device.journal.begin(record)
+        update_id = UpdateId(_label(container, "update"))
+        part = Part(
+            container_name=name, release=release, before=_before(device, container, old, release)
+        )  # fmt: skip
+        swapped = old["Name"] == f"/{parked_name(name, update_id)}" or container["Name"] == f"/{name}"
+        cut_off.setdefault(update_id, []).append(_CutOff(part, swapped))
         return f"{release.service} in the middle of an update to {release.version}"
     if container["Name"] == f"/{name}":
         device.releases.save_installed(_installed(container, release))
@@ -64,15 +76,26 @@ def _rebuild_one(device: Device, service: Service, container: Inspect) -> str:
     return ""
 
 
-def _record(device: Device, name: str, new: Inspect, old: Inspect, release: Release) -> Record:
-    update_id = UpdateId(_label(new, "update"))
-    swapped = old["Name"] == f"/{parked_name(name, update_id)}" or new["Name"] == f"/{name}"
-    status = dict.fromkeys(STEP_NAMES, Status.DONE)
-    status["commit"] = Status.DOING if swapped else Status.PENDING
+@dataclass(frozen=True, slots=True)
+class _CutOff:
+    """One service of an update that did not come to its end."""
+
+    part: Part
+    swapped: bool
+    """The commit had begun to swap names: the verdict was in, for all services of the update."""
+
+
+def _record(device: Device, update_id: UpdateId, cut_off: list[_CutOff]) -> Record:
+    parts = tuple(one.part for one in cut_off)
+    steps = {part.release.service: step_names(part.before) for part in parts}
+    commit = Status.DOING if any(one.swapped for one in cut_off) else Status.PENDING
     return Record(
         update_id=update_id,
-        parts=(Part(container_name=name, release=release, before=_before(device, new, old, release)),),
-        statuses={f"{release.service}/{step}": status[step] for step in STEP_NAMES},
+        parts=parts,
+        statuses={
+            name: commit if name.endswith("/commit") else Status.DONE
+            for name in order_steps(steps, device.catalog.levels)
+        },
         started_at=datetime.now(UTC),
     )
 
@@ -91,6 +114,35 @@ def _before(device: Device, new: Inspect, old: Inspect, release: Release) -> Bef
         was_well=was_running,
         reference_image=ImageId(tagged["Id"]) if tagged and tagged["Id"] != new["Image"] else None,
         installed=_known(device, old, release) or (_installed(old, old_release) if old_release else None),
+        dependants=_dependants(device, _label(new, "update"), release.service),
+    )
+
+
+def _dependants(device: Device, update: str, service: str) -> tuple[Dependant, ...]:
+    """Those that the update has made again so far: as long as one is missing, none has been stopped."""
+    docker = device.docker
+    copies = [
+        docker.find_container(short["Id"])
+        for short in docker.list_containers(label=f"{UPDATE_LABEL}={update}")
+    ]
+    found = [(copy, docker.find_container(_label(copy, "dependant.replaces"))) for copy in copies if copy]
+    return tuple(
+        Dependant(name=_label(copy, "dependant.name"), before=_before_of(device, copy, old))
+        for copy, old in found
+        if old is not None and _label(copy, "dependant.of") == service
+    )
+
+
+def _before_of(device: Device, copy: Inspect, old: Inspect) -> Before:
+    return Before(
+        container_id=ContainerId(old["Id"]),
+        container=old,
+        image_id=ImageId(old["Image"]),
+        image=device.docker.find_image(old["Image"]) or {},
+        restart_policy=_policy(_label(copy, "dependant.restart")),
+        was_running=_label(copy, "dependant.running") != "no",
+        was_well=False,
+        reference_image=None,
     )
 
 

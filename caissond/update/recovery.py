@@ -16,6 +16,12 @@ from caissond.update.apply import Run
 from caissond.update.device import Device
 from caissond.update.rebuild import rebuild
 
+_KINDS = (
+    ("io.caisson.service", "io.caisson.update", "io.caisson.running"),
+    ("io.caisson.dependant.of", "io.caisson.dependant.update", "io.caisson.dependant.running"),
+)
+"""The labels that say whose a container is: the service itself, and what was made again with it."""
+
 
 def settle(device: Device) -> tuple[Verdict, ...]:
     """Finish or undo what was cut off, and clear away what it left.
@@ -80,10 +86,15 @@ def _remove_parked(device: Device) -> None:
 
 def _is_committed(device: Device, current: Inspect) -> bool:
     """Whether this is the release that the last commit brought, and it runs, if its service did."""
+    return any(_is_committed_as(device, current, kind) for kind in _KINDS)
+
+
+def _is_committed_as(device: Device, current: Inspect, kind: tuple[str, str, str]) -> bool:
     labels = current["Config"].get("Labels") or {}
-    known = device.releases.installed(str(labels.get("io.caisson.service", "")))
-    ours = known is not None and known.update_id == labels.get("io.caisson.update")
-    return ours and (bool(current["State"]["Running"]) or labels.get("io.caisson.running") == "no")
+    service, update, running = (labels.get(name, "") for name in kind)
+    known = device.releases.installed(str(service))
+    ours = known is not None and known.update_id == update
+    return ours and (bool(current["State"]["Running"]) or running == "no")
 
 
 def _remove_intermediates(device: Device) -> None:
@@ -96,7 +107,7 @@ def _remove_intermediates(device: Device) -> None:
 
 def _remove_tags(device: Device, installed: tuple[Installed, ...]) -> None:
     running = {record.update_id for record in device.journal.unfinished()}
-    kept = {keep_tag(device.claim, known.update_id) for known in installed}
+    kept = {keep_tag(device.claim, known.update_id, known.release.service) for known in installed}
     for tag in device.docker.tags():
         update_id = update_of_tag(device.claim, tag)
         if update_id is not None and update_id not in running and tag not in kept:

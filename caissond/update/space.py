@@ -1,6 +1,8 @@
-"""Whether there is room for an image: looked at before anything is begun."""
+"""Whether there is room for images: looked at before anything is begun."""
 
 import os
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from caissond.errors import Refusal
@@ -16,11 +18,11 @@ STAGED_AT_ONCE = 2
 """Layers in the work folder: one goes into Docker while the next is read."""
 
 
-def check_room(device: Device, image: Image, target: Target) -> int:
-    """Whether there is room for the layers that are not there yet.
+def check_room(device: Device, wanted: Sequence[tuple[Image, Target]]) -> tuple[int, ...]:
+    """Whether there is room for the layers that are not there yet, those of all images together.
 
     Returns:
-        What the image's layers may unpack to, in bytes.
+        For each image what its layers may unpack to, in bytes.
 
     Raises:
         Refusal: `host.disk_full`.
@@ -28,17 +30,32 @@ def check_room(device: Device, image: Image, target: Target) -> int:
     with writing(device.paths.work):
         device.paths.work.mkdir(mode=0o700, parents=True, exist_ok=True)
     images = device.docker_root() or device.paths.work
-    work_bytes, docker_bytes = _needs(device, image, target)
-    check_space(((device.paths.work, work_bytes), (images, docker_bytes)))
+    coming: list[tuple[str, ...]] = []
+    needs, staged_bytes = [], 0
+    for image, target in wanted:
+        layers = tuple(layer.diff_id for layer in image.layers)
+        known = max([known_layers(device.docker, layers), *(_in_common(layers, other) for other in coming)])
+        work_bytes, docker_bytes = _needs(image, target, known)
+        staged_bytes = max(staged_bytes, work_bytes)  # one image after the other
+        needs.append((images, docker_bytes))
+        coming.append(layers)
+    check_space(((device.paths.work, staged_bytes), *needs))
     folder = os.statvfs(images)
-    return room_for(target, folder.f_bavail * folder.f_frsize)
+    return tuple(room_for(target, folder.f_bavail * folder.f_frsize) for _, target in wanted)
 
 
-def _needs(device: Device, image: Image, target: Target) -> tuple[int, int]:
+def _in_common(layers: tuple[str, ...], others: tuple[str, ...]) -> int:
+    """How many layers from the bottom are the same."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(layers, others, strict=False))))
+
+
+def _needs(image: Image, target: Target, known: int) -> tuple[int, int]:
     """Bytes in the work folder and in Docker's: what is missing unpacked, and once more its largest layer, which
     Docker unpacks to a temporary folder first. How far a layer unpacks is known of the whole image at best.
+
+    Args:
+        known: layers from the bottom that are there.
     """
-    known = known_layers(device.docker, tuple(layer.diff_id for layer in image.layers))
     missing = sorted(layer.size_bytes for layer in image.layers[known:])
     if not missing:
         return 0, 0

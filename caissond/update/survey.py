@@ -6,14 +6,15 @@ What cannot be updated is refused here, with Docker's state as it was.
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from caissond.errors import HostUnavailable, Refusal
 from caissond.host.docker import Docker, Inspect
+from caissond.host.image_defaults import own_healthcheck
 from caissond.model.catalog import Catalog, HealthKind, Service
 from caissond.model.ids import NEW_MARK, PARKED_MARK, ContainerId, ImageId
 from caissond.model.records import Before, Installed, Release
 from caissond.store.journal import Journal
+from caissond.update.neighbours import find_dependants
 
 
 def survey(
@@ -32,9 +33,9 @@ def survey(
     if container is None:
         raise Refusal(f"cannot update {service.name}: no container {container_name}", code="service.missing")
     _check_container(container, container_name, state_dir)
-    everybody = docker.list_containers()
-    _check_neighbours(container, container_name, everybody, is_known)
+    _check_leftovers(container_name, docker.list_containers(), is_known)
     state = container["State"]
+    host_name = str(docker.describe().get("Name", ""))
     tagged = docker.find_image(release.reference)
     return Before(
         container_id=ContainerId(container["Id"]),
@@ -45,8 +46,9 @@ def survey(
         was_running=bool(state["Running"]),
         was_well=_is_well(state),
         reference_image=ImageId(tagged["Id"]) if tagged else None,
-        host_name=str(docker.describe().get("Name", "")),
+        host_name=host_name,
         installed=installed,
+        dependants=find_dependants(docker, service, container, host_name=host_name),
     )
 
 
@@ -66,9 +68,7 @@ def _check_container(container: Inspect, name: str, state_dir: Path) -> None:
         raise Refusal(f"cannot update {name}: it is paused", code="service.paused")
 
 
-def _check_neighbours(
-    container: Inspect, name: str, everybody: list[Inspect], is_known: Callable[[str], bool]
-) -> None:
+def _check_leftovers(name: str, everybody: list[Inspect], is_known: Callable[[str], bool]) -> None:
     leftover = re.compile(rf"^/{re.escape(name)}({NEW_MARK}|{PARKED_MARK})([0-9a-f]{{8}})$")
     for other in everybody:
         for other_name in other.get("Names") or ():
@@ -76,14 +76,12 @@ def _check_neighbours(
             if match and not (match[1] == PARKED_MARK and is_known(match[2])):
                 text = f"cannot update {name}: {other_name.lstrip('/')} is in the way"
                 raise Refusal(text, code="service.leftovers")
-        mode = str((other.get("HostConfig") or {}).get("NetworkMode", ""))
-        if mode in (f"container:{container['Id']}", f"container:{name}"):
-            text = f"cannot update {name}: {_name_of(other)} uses its network"
-            raise Refusal(text, code="service.has_dependants")
 
 
 def _name_of(short: Inspect) -> str:
-    return str((short.get("Names") or [short["Id"][:12]])[0]).lstrip("/")
+    """Its own; those with a slash in them are what others call it who link to it."""
+    names = (str(name).lstrip("/") for name in short.get("Names") or ())
+    return next((name for name in names if "/" not in name), str(short["Id"])[:12])
 
 
 def check_settled(journal: Journal, service: Service) -> None:
@@ -147,10 +145,8 @@ def check_health_check(service: Service, before: Before, *, has_healthcheck: boo
     """
     if service.health_check.kind is not HealthKind.CONTAINER_HEALTH:
         return
-    own: dict[str, Any] | None = before.container["Config"].get("Healthcheck")
-    inherited = (before.image.get("Config") or {}).get("Healthcheck")
-    asked_for = own if own != inherited else None
-    present = bool(asked_for.get("Test") and asked_for["Test"] != ["NONE"]) if asked_for else has_healthcheck
+    own = own_healthcheck(before.container["Config"], before.image.get("Config") or {})
+    present = own["Test"] != ["NONE"] if own.get("Test") else has_healthcheck
     if not present:
         raise Refusal(
             f"cannot watch {service.name}: its new image has no health check", code="image.no_healthcheck"

@@ -85,6 +85,7 @@ def _part(part: Part, outcome: Outcome) -> PartVerdict:
         previous_version=before.installed.release.version if before.installed else None,
         previous_reference=before.reference,
         ungated=not before.was_running,
+        forgiven=before.forgiven,
         outcome=outcome,
     )
 

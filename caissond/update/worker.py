@@ -12,16 +12,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from semver import Version
-
-from caissond.errors import CaissonError, LockBusy, Refusal, SourceGone
-from caissond.intake.scan import Found, Origin, Place, Scan, Scanner, Signature
-from caissond.package.staging import open_regular
-from caissond.package.validate import read_package
+from caissond.errors import CaissonError, LockBusy
+from caissond.intake.scan import Found, Origin, Place, Scanner, Signature
 from caissond.store.lock import hold_lock
-from caissond.update.device import READ_STALL_S, Device
+from caissond.update.acceptance import Request
+from caissond.update.device import Device
+from caissond.update.order import Turns, peek_all, plan_turns
+from caissond.update.places import Places
 from caissond.update.recovery import settle
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
+from caissond.update.visits import Visits
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,10 @@ class Worker:
         """
         self._device = device
         self._scanner = scanner
-        self._media = media
+        self._visits = Visits(device, media)
+        self._places = Places(device, scanner, media, on_gone=self._visits.forget)
         self._on_scanned = on_scanned
         self._patience = Patience()
-        self._told: dict[Path, tuple[str | None, bool]] = {}
-        self._known_media: dict[Path, Place] = {}
         self._busy_told = False
         self._settle_s = FIRST_WAIT_S
 
@@ -86,21 +85,25 @@ class Worker:
             HostUnavailable: the engine does not answer; everything stays where it is.
             StoreError: the state database cannot be used.
         """
-        found, again = self._scan()
+        found, wait_s = self._places.look()
+        again = Again(wait_s)
         self._on_scanned()
         if self._device.config_problem is not None:
+            self._visits.begin(found, now=())
+            self._visits.answer_requests((), self._places.growing)
             return NEVER
-        found = [file for file in found if self._patience.is_over(file) and os.path.lexists(file.path)]
-        if not found:
+        now = [file for file in found if self._patience.is_over(file) and os.path.lexists(file.path)]
+        self._visits.answer_requests(now, self._places.growing)
+        if not now:
             return again
         try:
             with self._lock():
                 settle(self._device)
-                again = max((again, self._handle_all(found)), key=_urgency)
+                self._visits.begin(found, now)
+                again = max((again, self._handle_all(now)), key=_urgency)
         except LockBusy as exc:
             return self._wait_for_lock(exc)
         self._busy_told = False
-        self._tell_media_done(found)
         return again
 
     def _lock(self) -> AbstractContextManager[None]:
@@ -112,70 +115,35 @@ class Worker:
         self._busy_told = True
         return SOON
 
-    def _places(self) -> list[Place]:
-        media = {place.path: place for place in self._media()}
-        for path, place in self._known_media.items():
-            if path not in media:
-                self._scanner.forget(place)
-                self._told.pop(path, None)
-                self._device.bus.tell("media.gone", f"{path.name}: removed", medium=path.name)
-        for path in media.keys() - self._known_media.keys():
-            text = f"{path.name}: plugged in, looking at it"
-            self._device.bus.tell("media.found", text, medium=path.name)
-        self._known_media = media
-        return [Place(self._device.paths.inbox, Origin.INBOX, read_only=False), *media.values()]
-
-    def _scan(self) -> tuple[list[Found], Again]:
-        found: list[Found] = []
-        pending = False
-        for place in self._places():
-            scan = self._scanner.scan(place)
-            self._tell_scan(place, scan)
-            found += scan.complete
-            pending |= scan.pending
-        return found, SOON if pending else NEVER
-
-    def _tell_scan(self, place: Place, scan: Scan) -> None:
-        """What is odd about a place is told when it is news."""
-        tell, medium = self._device.bus.tell, place.origin is Origin.MEDIA
-        for file in scan.incomplete:
-            code = "media.incomplete" if medium else "inbox.incomplete"
-            where = place.path.name if medium else ""
-            tell(code, f"{file.path.name}: stays incomplete", package=file.path.name, medium=where)
-        problem, too_many = scan.problem if medium else None, scan.truncated_listing
-        if (
-            medium
-            and place.path not in self._told
-            and not (scan.complete or scan.incomplete or scan.pending or problem)
-        ):
-            tell("media.empty", f"{place.path.name}: holds no package", medium=place.path.name)
-        before = self._told.get(place.path, (None, False))
-        self._told[place.path] = (problem, too_many)
-        if problem and problem != before[0]:
-            text = f"{place.path.name}: cannot be read: {problem}"
-            tell("media.unreadable", text, medium=place.path.name)
-        if too_many and not before[1]:
-            tell("media.too_many_files", f"{place.path.name}: holds more files than are looked at")
-
     def _handle_all(self, found: Iterable[Found]) -> Again:
         updater = Updater(self._device)
         again = NEVER
-        for file, newest in _in_order(found, self._device.beat):
+        turns = plan_turns(peek_all(self._device, found))
+        self._pass_over(turns)
+        for turn in turns.turns:
             if self._device.stop.is_set():
                 break
             self._device.beat(0)
-            if self._handle(updater, Request(file.path, file.place.origin, newest_here=newest)):
-                self._put_away(file)
+            if self._handle(updater, turn.file, turn.newest_here):
+                self._put_away(turn.file)
             else:
-                again = self._patience.put_off(file)
+                again = self._patience.put_off(turn.file)
         return again
 
-    def _handle(self, updater: Updater, request: Request) -> bool:
+    def _pass_over(self, turns: Turns) -> None:
+        self._places.pass_over(turns)
+        for file in (*turns.for_others, *turns.too_many):
+            self._visits.had_its_turn(file, None)
+
+    def _handle(self, updater: Updater, file: Found, newest: Mapping[str, str]) -> bool:
         """Whether the package has had its turn."""
+        request = Request(
+            file.path, file.place.origin, newest_here=newest, on_read=lambda: self._visits.is_read(file)
+        )
         try:
             verdict = updater.handle(request)
-            return verdict is None or not verdict.retry
         except CaissonError:
+            self._visits.was_cut_off(file)
             raise
         except Exception as exc:
             # a mistake of ours with this package: what it began is undone, the others go on
@@ -185,7 +153,13 @@ class Worker:
                 "daemon.failed", f"{name}: caissond made a mistake: {type(exc).__name__}", package=name
             )
             settle(self._device)
+            self._visits.has_to_wait(file)
             return False
+        if verdict is not None and verdict.retry:
+            self._visits.has_to_wait(file)
+            return False
+        self._visits.had_its_turn(file, verdict)
+        return True
 
     def _put_away(self, file: Found) -> None:
         """A handled package leaves the inbox; on a medium nothing is touched."""
@@ -200,13 +174,6 @@ class Worker:
         except OSError as exc:
             text = f"{file.path.name}: handled, but cannot be removed: {exc.strerror}"
             self._device.bus.tell("inbox.stuck", text, package=file.path.name)
-
-    def _tell_media_done(self, found: Iterable[Found]) -> None:
-        """Nothing more will be read from it, unless a package on it has to wait."""
-        waiting = {file.place.path for file in found if not self._patience.is_over(file)}
-        media = {file.place.path for file in found if file.place.origin is Origin.MEDIA}
-        for path in media - waiting:
-            self._device.bus.tell("media.done", f"{path.name}: may be removed", medium=path.name)
 
 
 class Patience:
@@ -239,29 +206,3 @@ def _remove(path: Path) -> None:
         path.rmdir()  # a folder called x.edgepkg: only when it is empty
     else:
         path.unlink()
-
-
-def _in_order(found: Iterable[Found], beat: Callable[[float], None]) -> list[tuple[Found, Mapping[str, str]]]:
-    """Newest first, each with the newest version of each service in the same place."""
-    peeked = []
-    for file in found:
-        beat(READ_STALL_S)
-        peeked.append((file, *_peek(file.path)))
-    newest: dict[Path, dict[str, str]] = {}
-    for file, services, version in peeked:
-        here = newest.setdefault(file.place.path, {})
-        for service in services:
-            if service not in here or Version.parse(version) > Version.parse(here[service]):
-                here[service] = version
-    peeked.sort(key=lambda item: Version.parse(item[2] or "0.0.0"), reverse=True)
-    return [(file, newest[file.place.path]) for file, _, _ in peeked]
-
-
-def _peek(path: Path) -> tuple[tuple[str, ...], str]:
-    """The services and the version a package says it is for; empty when it cannot be read, which its turn will tell."""
-    try:
-        with open_regular(path) as source:
-            manifest = read_package(source).manifest
-            return manifest.services, manifest.version
-    except (Refusal, SourceGone):
-        return (), ""

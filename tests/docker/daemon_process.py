@@ -16,6 +16,8 @@ from pathlib import Path
 from caissond import daemon
 from caissond.model.paths import Paths
 from caissond.model.records import Record
+from caissond.model.status import DaemonState
+from caissond.report.status import read_status
 from caissond.store.journal import Journal
 from caissond.update.device import Device
 
@@ -79,6 +81,15 @@ class DaemonProcess:
         self.wait_for(
             "an empty inbox", lambda: not list(self.paths.inbox.glob("*.edgepkg")), deadline_s=deadline_s
         )
+
+    def wait_until_idle(self) -> None:
+        """Wait until it waits for work."""
+
+        def is_idle() -> bool:
+            report = read_status(self.paths.status)
+            return report is not None and report.state is DaemonState.IDLE
+
+        self.wait_for("an idle daemon", is_idle)
 
     def wait_for_death(self, *, deadline_s: float = 60) -> int:
         """Its exit status, as `subprocess` tells it: negative for a signal."""

@@ -21,9 +21,10 @@ from docker.types import IPAMConfig, IPAMPool
 
 from caissond.host.docker import Docker
 from caissond.intake.scan import Origin
+from caissond.update.acceptance import Request
 from caissond.update.device import Device
 from caissond.update.recovery import settle
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from fixtures.engine import PrivateEngine, Version, private_engine
 from fixtures.images import ImageRecipe, busybox_image, provide_image
 from tests.bench.restart_policies import POLICIES

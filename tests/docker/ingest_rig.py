@@ -89,7 +89,7 @@ class IngestRig:
 
     @property
     def tag(self) -> str:
-        return ingest_tag(CLAIM, self.update_id)
+        return ingest_tag(CLAIM, self.update_id, "web")
 
     @property
     def work(self) -> Path:

@@ -2,11 +2,12 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import docker
+import docker.errors
 from docker.models.containers import Container
 
 from caissond.host.docker import Docker
@@ -16,9 +17,10 @@ from caissond.model.ids import TAG_DOMAIN, claim_of
 from caissond.model.paths import Paths
 from caissond.model.records import Verdict
 from caissond.report.bus import Bus
+from caissond.update.acceptance import Request
 from caissond.update.device import Device
 from caissond.update.recovery import settle
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from caissond.wiring import open_device
 from fixtures.images import FOREVER, HEALTHY, BuiltImage, Healthcheck, ImageRecipe, busybox_image, load_image
 from fixtures.packages import PLATFORM, write_package
@@ -153,7 +155,8 @@ stable_secs = {stable_secs}
     def containers(self) -> list[str]:
         """Every container whose name has to do with the service."""
         listed = self.client.api.containers(all=True)
-        return sorted(name.lstrip("/") for one in listed for name in one["Names"] if self.name in name)
+        names = [name.removeprefix("/") for one in listed for name in one["Names"]]
+        return sorted(name for name in names if self.name in name and "/" not in name)  # "a/b": a links to it
 
     def private_tags(self) -> list[str]:
         """Caisson's own tags on images of this service."""
@@ -181,7 +184,8 @@ stable_secs = {stable_secs}
             volumes |= {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
             self.client.api.remove_container(name, force=True)
         for volume in volumes:
-            self.client.api.remove_volume(volume)
+            with suppress(docker.errors.APIError):  # another container has it too
+                self.client.api.remove_volume(volume)
         for image in self.client.api.images():
             for tag in image["RepoTags"] or ():
                 if self.name in tag or self.claim in tag:

@@ -66,11 +66,14 @@ def test_service_started_with_rm_is_refused_untouched(rig: Rig) -> None:
     assert rig.container().id == old.id
 
 
-def test_paused_service_is_refused_untouched(rig: Rig) -> None:
+def test_package_for_a_paused_service_waits_until_it_goes_on(rig: Rig) -> None:
     rig.run_old().pause()
-    verdict = rig.update(rig.package("1.1.0"))
-    assert (verdict.code, rig.container().status) == ("service.paused", "paused")
+    package = rig.package("1.1.0")
+    verdict = rig.update(package)
+    assert (verdict.outcome, verdict.code) == (Outcome.POSTPONED, "service.paused")
+    assert rig.container().status == "paused"
     rig.container().unpause()
+    assert rig.update(package).outcome is Outcome.SUCCEEDED
 
 
 def test_service_whose_network_others_share_is_refused(rig: Rig) -> None:

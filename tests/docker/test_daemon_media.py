@@ -1,5 +1,6 @@
 """Packages on media of a running caissond: real mounts, read-only for us, that come and go."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from caissond.model.records import Outcome
+from caissond.update.order import MOST_OTHERS
+from fixtures.packages import PLATFORM
 from tests.docker.daemon_process import DaemonProcess, caissond
 from tests.docker.rig import Rig
 
@@ -63,7 +66,9 @@ def stick(quick: Rig) -> Iterator[Stick]:
 
 
 def wait_until_done(daemon: DaemonProcess) -> None:
+    """Said while the gate of the last package runs yet."""
     daemon.wait_until_logged("stick: may be removed")
+    daemon.wait_until_idle()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +152,37 @@ def test_packages_for_other_devices_are_passed_over_and_not_refused(quick: Rig, 
     assert len(list(quick.paths.receipts.glob("*.txt"))) == 1
 
 
+def test_stick_full_of_packages_for_other_devices_is_told_in_few_lines(quick: Rig, stick: Stick) -> None:
+    image = quick.image("1.1.0")
+    others = [
+        quick.package("3.0.0", image, name=f"{number}.edgepkg", service="other")
+        for number in range(MOST_OTHERS + 5)
+    ]
+    stick.plug(quick.package("1.1.0", image), *others)
+    with caissond(quick.root, quick.host) as daemon:
+        wait_until_done(daemon)
+        assert "stick: 5 more packages are for other devices" in daemon.log()
+        assert daemon.log().count("passed over") + daemon.log().count("had its turn") == MOST_OTHERS
+        daemon.stop()
+    assert quick.release() == "1.1.0"
+
+
+def test_older_package_on_another_stick_is_passed_over_and_not_refused(quick: Rig, stick: Stick) -> None:
+    second = Stick(quick.paths.media / "second")
+    stick.plug(quick.package("1.2.0"))
+    second.plug(quick.package("1.1.0"))
+    try:
+        with caissond(quick.root, quick.host) as daemon:
+            wait_until_done(daemon)
+            daemon.wait_until_logged("second: may be removed")
+            assert "1.2.0 was there too" in daemon.log()
+            assert "refused" not in daemon.log()
+            daemon.stop()
+    finally:
+        second.pull()
+    assert quick.release() == "1.2.0"
+
+
 @pytest.mark.parametrize("moment", ["looking at it", "watching it"])
 def test_medium_pulled_out_in_the_middle_is_an_ordinary_event(quick: Rig, stick: Stick, moment: str) -> None:
     stick.plug(quick.package("1.1.0"))
@@ -186,7 +222,7 @@ def test_short_file_on_a_read_only_medium_is_told_at_once_and_once(
     short.write_bytes(content[: len(content) // 2])
     stick.plug(short, read_only=True)
     with caissond(quick.root, quick.host) as daemon:
-        daemon.wait_until_logged("short.edgepkg: stays incomplete", deadline_s=5)
+        daemon.wait_until_logged("short.edgepkg: stays incomplete", deadline_s=20)
         time.sleep(2)
         assert daemon.log().count("stays incomplete") == 1
         daemon.stop()
@@ -220,3 +256,35 @@ def test_mounts_elsewhere_are_none_of_our_business(quick: Rig, tmp_path: Path) -
         assert "stick" not in daemon.log()
         daemon.stop()
     assert quick.release() == "1.0.0"
+
+
+def test_stick_may_be_pulled_while_the_gate_runs(quick: Rig, stick: Stick) -> None:
+    quick.write_catalog(kind="running", stable_secs=4)
+    stick.plug(quick.package("1.1.0"), read_only=True)
+    with caissond(quick.root, quick.host) as daemon:
+        daemon.wait_until_logged("stick: may be removed")
+        assert "the service runs the new release" not in daemon.log()
+        stick.pull()
+        daemon.wait_until_logged("the service runs the new release")
+        daemon.wait_until_logged("stick: removed")
+        assert "is wanted again" not in daemon.log()
+        assert daemon.stop() == 0
+    assert (quick.release(), quick.containers()) == ("1.1.0", [quick.name])
+
+
+def test_receipt_and_inventory_are_on_the_stick_before_it_may_be_removed(quick: Rig, stick: Stick) -> None:
+    quick.write_settings("[trust]\nallow_unsigned = true\n[media]\nreceipts = true\n")
+    request = quick.folder / "caisson-inventory"
+    request.touch()
+    stick.plug(quick.package("1.1.0"), request)
+    with caissond(quick.root, quick.host) as daemon:
+        daemon.wait_until_logged("stick: may be removed")
+        (folder,) = (stick.place / "caisson-receipts").iterdir()
+        (text,) = (path.read_text() for path in folder.glob("2*-1.1.0.txt"))
+        inventory = json.loads((folder / "inventory.json").read_text())
+        assert daemon.stop() == 0
+    assert text.startswith(f"UPDATED: {quick.name} now runs version 1.1.0")
+    (service,) = inventory["services"]
+    layers = quick.client.images.get(quick.reference("1.1.0")).attrs["RootFS"]["Layers"]
+    assert (service["version"], service["layers"]) == ("1.1.0", layers)
+    assert inventory["engine"]["platform"] == PLATFORM

@@ -75,6 +75,7 @@ def test_bad_stick_that_is_left_in_does_not_go_round_in_circles(rig: Rig, stick:
     for _start in range(6):
         with caissond(rig.root, rig.host) as daemon:
             daemon.wait_until_logged("stick: may be removed")
+            daemon.wait_until_idle()
             handled = looks(daemon.log())
             daemon.process.send_signal(signal.SIGHUP)
             time.sleep(1.5)  # a rescan, at least

@@ -16,8 +16,9 @@ from caissond.errors import HostUnavailable
 from caissond.host.docker import Docker
 from caissond.intake.scan import Origin
 from caissond.model.records import Outcome, Verdict
+from caissond.update.acceptance import Request
 from caissond.update.device import Device
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from fixtures.engine import PrivateEngine
 from fixtures.images import SICK, ImageRecipe, busybox_image, load_image
 from tests.docker.daemon_process import caissond

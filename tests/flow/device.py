@@ -18,9 +18,10 @@ from caissond.store.database import Database
 from caissond.store.history import History
 from caissond.store.journal import Journal
 from caissond.store.releases import Releases
+from caissond.update.acceptance import Request
 from caissond.update.device import Device
 from caissond.update.recovery import settle
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from caissond.wiring import load_catalog, load_settings
 from fixtures import raw_package
 from tests.flow.fake_docker import CRASHES, FakeDocker, Interfere, leave_alone
@@ -39,6 +40,7 @@ image_reference = "example/frontend:1.0.0"
 poll_interval_secs = 0.001
 stable_secs = 0
 """
+SIDECAR_REFERENCE = "example/sidecar:1"
 OLD_REFERENCE, NEW_REFERENCE = "example/frontend:1.0.0", "example/frontend:1.2.3"
 
 
@@ -113,6 +115,8 @@ class World:
     events: list[Event] = field(default_factory=list)
     reference: str = NEW_REFERENCE
     """The tag that the package names."""
+    sidecar: str = ""
+    """The restart policy of `sidecar`, which lives in the service's network; empty: there is none."""
     running_device: Device = field(init=False)
     """The process that runs now."""
     writes: int = 0
@@ -123,21 +127,21 @@ class World:
     on_progress: Progress = lambda _phase, _done_bytes, _total_bytes: None
 
     @classmethod
-    def make(cls, root: Path, *, policy: str = "unless-stopped", reference: str = NEW_REFERENCE) -> "World":
+    def make(
+        cls, root: Path, *, policy: str = "unless-stopped", reference: str = NEW_REFERENCE, sidecar: str = ""
+    ) -> "World":  # fmt: skip
         paths = Paths.below(root)
         paths.services.parent.mkdir(parents=True)
-        paths.services.write_text(CATALOG)
+        declared = '[services.docker]\ndependants = ["sidecar"]' if sidecar else "[services.docker]"
+        paths.services.write_text(CATALOG.replace("[services.docker]", declared))
         paths.config.write_text("[trust]\nallow_unsigned = true\n")
         docker = FakeDocker()
         image = docker.add_image(OLD_REFERENCE)
-        return cls(
-            root,
-            docker,
-            docker.run("frontend", OLD_REFERENCE, policy=policy),
-            policy,
-            image,
-            reference=reference,
-        )
+        old = docker.run("frontend", OLD_REFERENCE, policy=policy)
+        if sidecar:
+            docker.add_image(SIDECAR_REFERENCE)
+            docker.run_joined("sidecar", SIDECAR_REFERENCE, to=old, policy=sidecar)
+        return cls(root, docker, old, policy, image, reference=reference, sidecar=sidecar)
 
     @property
     def paths(self) -> Paths:
@@ -213,8 +217,23 @@ class World:
         return {
             tag: "old" if image == self.old_image else "new"
             for tag, image in self.docker.tagged.items()
-            if not tag.startswith(TAG_DOMAIN)
+            if not tag.startswith(TAG_DOMAIN) and tag != SIDECAR_REFERENCE
         }
+
+    def sidecar_problems(self) -> list[str]:
+        """What is not as it has to be with the container that lives in the service's network."""
+        found = self.docker.named().get("sidecar")
+        if found is None:
+            return ["the sidecar is gone"]
+        policy = found["HostConfig"]["RestartPolicy"]["Name"]
+        promises = {
+            "the sidecar runs": found["State"]["Running"],
+            "the sidecar is in the service's network": not self.docker.is_cut_off("sidecar"),
+            "the service it lives in is the one of that name": found["HostConfig"]["NetworkMode"]
+            == f"container:{self.docker.named().get('frontend', {}).get('Id')}",
+            f"the sidecar's own restart policy, not {policy}": policy == self.sidecar,
+        }
+        return [promise for promise, kept in promises.items() if not kept]
 
     def broken_promises(self) -> list[str]:
         """Everything that is not as promise 1 says: one release, whole, under its name, and nothing besides."""
@@ -225,20 +244,23 @@ class World:
         version = self.version()
         keeps = 1 if version == "new" else 0
         tags = {OLD_REFERENCE: "old"} | ({self.reference: version} if version == "new" else {})
+        containers = ["frontend", "sidecar"] if self.sidecar else ["frontend"]
+        images = 1 + keeps + bool(self.sidecar)
         policy = self.docker.named().get("frontend", {}).get("HostConfig", {}).get("RestartPolicy", {})
         promises = {
             f"the service runs, not {self.running()}": bool(version),
-            f"one container, not {sorted(self.docker.named())}": list(self.docker.named()) == ["frontend"],
+            f"{containers}, not {sorted(self.docker.named())}": sorted(self.docker.named()) == containers,
             f"its own restart policy, not {policy}": policy.get("Name") == self.policy,
             f"{keeps} private tags, not {self.private_tags()}": len(self.private_tags()) == keeps,
             f"tags {tags}, not {self.public_tags()}": self.public_tags() == tags,
-            f"{1 + keeps} images, not {len(self.docker.images)}": len(self.docker.images) == 1 + keeps,
+            f"{images} images, not {len(self.docker.images)}": len(self.docker.images) == images,
             "every layer is whole": not self.docker.hollow_images(),
             "the record is closed": not unfinished,
             "the state says what runs": (installed is not None) == (version == "new"),
             "nothing is left in the work folder": not list(self.paths.work.glob("*")),
         }
-        return [promise for promise, kept in promises.items() if not kept]
+        broken = [promise for promise, kept in promises.items() if not kept]
+        return [*broken, *(self.sidecar_problems() if self.sidecar else [])]
 
 
 def outcome(result: Verdict | CaissonError) -> Outcome | str:

@@ -8,12 +8,13 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 
 from caissond.errors import Conflict, DockerError, HostUnavailable, NotFound
 from caissond.host.docker import Docker, Inspect
+from caissond.host.execution import Execution
 from caissond.model.ids import ContainerId, ImageId
 
 Interfere = Callable[[int, str], None]
@@ -41,6 +42,10 @@ class FakeDocker(Docker):
         """The containers that ran when the power was cut."""
         self.calls: list[str] = []
         self.is_down = False
+        self.boots_joined_first = False
+        """At a boot, what has joined another container is started before that one, and so not at all: the real engine
+        does either (docs/recreation.md).
+        """
         self.before: Interfere = leave_alone
         """Called with each call's number, from 1, and its name, before it takes effect."""
         self.after: Interfere = leave_alone
@@ -54,6 +59,27 @@ class FakeDocker(Docker):
         container = self._create(name, config)
         self._start(self.containers[container])
         return container
+
+    def run_joined(self, name: str, image: str, *, to: str, policy: str) -> str:
+        """The same in the network of another one."""
+        host = {"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}, "NetworkMode": f"container:{to}"}
+        container = self._create(name, {"Image": image, "HostConfig": host})
+        self._start(self.containers[container])
+        return container
+
+    def is_cut_off(self, name: str) -> bool:
+        """Whether it runs in the network of a container that has been stopped since, or is another one by now."""
+        container = self.named()[name]
+        other = self._joined_by(container)
+        return (
+            other is None
+            or not other["State"]["Running"]
+            or container["_joined_run"] != other["State"]["StartedAt"]
+        )
+
+    def _joined_by(self, container: Inspect) -> Inspect | None:
+        mode = str(container["HostConfig"].get("NetworkMode", ""))
+        return self.containers.get(mode.removeprefix("container:"))
 
     def add_image(self, reference: str, *, cmd: str = "serves") -> str:
         """An image that is there already."""
@@ -106,7 +132,11 @@ class FakeDocker(Docker):
         self._revive(set())
 
     def _revive(self, was_running: set[str]) -> None:
-        for id, container in self.containers.items():
+        in_order = sorted(
+            self.containers.items(),
+            key=lambda one: (self._joined_by(one[1]) is not None) is not self.boots_joined_first,
+        )
+        for id, container in in_order:
             policy = container["HostConfig"]["RestartPolicy"]["Name"]
             revived = {
                 "always": True,
@@ -114,7 +144,8 @@ class FakeDocker(Docker):
                 "on-failure": id in was_running,
             }.get(policy, False)
             if revived and container["_was_started"] and not container["State"]["Running"]:
-                self._start(container)
+                with suppress(DockerError):  # it is not tried again
+                    self._start(container)
 
     def prune(self) -> None:
         """`docker system prune -f`: stopped containers and untagged, unused images."""
@@ -167,6 +198,11 @@ class FakeDocker(Docker):
                 for one in self.containers.values()
                 if label is None or label in (f"{key}={value}" for key, value in _labels(one).items())
             ]
+
+    def execute(self, container: str, command: Sequence[str], *, timeout_s: float) -> Execution:
+        """Every command ends well, at once."""
+        with self._call("exec", container, *command):
+            return Execution(f"in {container} for {timeout_s}", 0, b"")
 
     def create(self, name: str, config: Inspect) -> ContainerId:
         with self._call("create", name):
@@ -320,16 +356,23 @@ class FakeDocker(Docker):
             "State": {"Status": "created", "Running": False, "ExitCode": 0, "StartedAt": ""},
             "_was_started": False,
             "_stopped_by_hand": False,
+            "_joined_run": "",
         }
         return id
 
     def _start(self, container: Inspect) -> None:
+        if str(container["HostConfig"].get("NetworkMode", "")).startswith("container:"):
+            other = self._joined_by(container)
+            if other is None or not other["State"]["Running"]:
+                text = f"cannot start {container['Name']}: cannot join network of a non running container"
+                raise DockerError(text, code="docker.error")
+            container["_joined_run"] = other["State"]["StartedAt"]
         container["_was_started"], container["_stopped_by_hand"] = True, False
         container["State"] = {
             "Status": "running",
             "Running": True,
             "ExitCode": 0,
-            "StartedAt": len(self.calls),
+            "StartedAt": f"2026-01-01T00:00:00.{len(self.calls):06}Z",
         }
         if CRASHES in (self.images[container["Image"]]["Config"].get("Cmd") or ()):
             _stopped(container, exit_code=3)

@@ -93,6 +93,12 @@ def cut_power(world: World) -> None:
     raise Killed
 
 
+def cut_power_at_odds(world: World) -> None:
+    """Docker starts what has joined another container before that one, in vain."""
+    world.docker.boots_joined_first = True
+    cut_power(world)
+
+
 def cut_power_quietly(world: World) -> None:
     """The engine and its containers restart, so quickly that no call fails."""
     world.docker.power_cut()
@@ -154,9 +160,9 @@ def settled(trial: Trial) -> list[str]:
 
 def try_at(
     fault: Fault, at: frozenset[int], folder: Path, content: bytes, *, policy: str = "unless-stopped",
-    reference: str = NEW_REFERENCE,
+    reference: str = NEW_REFERENCE, sidecar: str = "",
 ) -> Trial:  # fmt: skip
-    world = World.make(folder, policy=policy, reference=reference)
+    world = World.make(folder, policy=policy, reference=reference, sidecar=sidecar)
     path = world.write_package(content)
     armed = fault.arm(world, at)
     result = None

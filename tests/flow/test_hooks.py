@@ -13,8 +13,9 @@ from caissond.model.records import Outcome, Verdict
 from caissond.model.settings import HookSettings
 from caissond.package.validate import is_whole_file
 from caissond.report.hooks import Hooks
+from caissond.update.acceptance import Request
 from caissond.update.device import Device
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from caissond.update.worker import FIRST_WAIT_S, Worker
 from tests.flow.device import World, dump, package
 

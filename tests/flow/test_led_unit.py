@@ -67,7 +67,9 @@ def test_daemon_itself_may_write_to_nothing_below_sys() -> None:
     assert answer_where_writable() == "cannot write to trigger\n"
 
 
-@pytest.mark.parametrize("name", ["caisson-leds@.service", "caisson-hooks@.service"])
+@pytest.mark.parametrize(
+    "name", ["caisson-leds@.service", "caisson-hooks@.service", "caisson-stick@.service"]
+)
 def test_unit_talks_over_its_connection(name: str) -> None:
     assert settings_of(name)["StandardInput"] == ["socket"]
 
@@ -75,7 +77,9 @@ def test_unit_talks_over_its_connection(name: str) -> None:
 def test_daemon_brings_the_sockets_along_but_does_not_need_them() -> None:
     settings = settings_of("caissond.service")
     for key in ("Wants", "After"):
-        assert {"caisson-leds.socket", "caisson-hooks.socket"} <= set(settings[key][0].split())
+        assert {"caisson-leds.socket", "caisson-hooks.socket", "caisson-stick.socket"} <= set(
+            settings[key][0].split()
+        )
 
 
 def test_unit_of_the_leds_is_a_small_target() -> None:

@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from caissond.model.records import Outcome
+from tests.flow.bundle import broken_by as broken_in_bundle
+from tests.flow.bundle import bundle
 from tests.flow.device import World, outcome, package
 from tests.flow.faults import Fault, Killed, Trial, Where, broken_by, kill, lift
 
@@ -36,6 +38,13 @@ def _settled_without_state(trial: Trial) -> list[str]:
 @pytest.mark.parametrize("content", [GOOD, BAD], ids=["good", "crashing"])
 def test_service_is_whole_when_the_database_is_deleted_at_any_point(folder: Path, content: bytes) -> None:
     assert broken_by(KILLED, folder, content, _settled_without_state) == {}
+
+
+@pytest.mark.parametrize("crashes", ["", "backend", "frontend"])
+def test_bundle_is_never_half_new_when_the_database_is_deleted_at_any_point(
+    folder: Path, crashes: str
+) -> None:
+    assert broken_in_bundle(KILLED, folder, bundle(crashes=crashes), _settled_without_state) == {}
 
 
 def _killed_at(folder: Path, content: bytes, point: int) -> tuple[World, bool]:

@@ -10,8 +10,9 @@ from caissond.errors import CaissonError, DockerError, SourceGone
 from caissond.intake.scan import Origin
 from caissond.model.events import Event
 from caissond.model.records import AuditKind, Outcome, Verdict
+from caissond.update.acceptance import Request
 from caissond.update.recovery import settle
-from caissond.update.updater import Request, Updater
+from caissond.update.updater import Updater
 from fixtures import raw_package
 from fixtures.raw_package_2 import (
     HEAD,

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from caissond.intake.stick_unit import DEADLINE_S
+from caissond.model.endpoint import REACHABLE
+from caissond.report.stick import ANSWER_S
+
 REPOSITORY = Path(__file__).parents[2]
 UNITS = REPOSITORY / "systemd"
 RULES = REPOSITORY / "udev/90-caisson-media.rules"
@@ -19,6 +23,7 @@ PROGRAMS = (
     "/usr/lib/caisson/caisson-mount",
     "/usr/lib/caisson/caisson-leds",
     "/usr/lib/caisson/caisson-hooks",
+    "/usr/lib/caisson/caisson-stick",
 )
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and other users' files need root")
@@ -91,9 +96,21 @@ def test_exposure_of_the_daemon_is_at_most_2_5() -> None:
     assert "Overall exposure level" in exposure(UNITS / "caissond.service", threshold=2.5, code=0)
 
 
+def test_unit_that_remounts_is_no_larger_a_target_than_the_one_that_mounts() -> None:
+    """2.5 is out of reach without a mount namespace."""
+    for name in ("caisson-media@.service", "caisson-stick@.service"):
+        assert "Overall exposure level" in exposure(UNITS / name, threshold=4.1, code=0)
+
+
 def test_lost_hardening_would_be_noticed(unit: Callable[..., Path]) -> None:
     path = unit("caissond.service", lambda text: text.replace("CapabilityBoundingSet=", "#"))
     assert "Overall exposure level" in exposure(path, threshold=2.5, code=1)
+
+
+def test_daemon_reaches_what_health_checks_may_ask_and_listens_on_nothing() -> None:
+    settings = dict(settings_of("caissond.service"))
+    assert settings["IPAddressAllow"].split() == list(REACHABLE)
+    assert (settings["IPAddressDeny"], settings["SocketBindDeny"]) == ("any", "any")
 
 
 def settings_of(name: str) -> list[tuple[str, str]]:
@@ -101,9 +118,17 @@ def settings_of(name: str) -> list[tuple[str, str]]:
     return [(key, value) for key, equals, value in lines if equals and not key.startswith("#")]
 
 
-def test_unit_that_mounts_makes_no_mount_namespace() -> None:
+@pytest.mark.parametrize("name", ["caisson-media@.service", "caisson-stick@.service"])
+def test_unit_that_mounts_makes_no_mount_namespace(name: str) -> None:
     hiding = ("Private", "Protect", "ReadOnlyPaths", "ReadWritePaths", "BindPaths", "TemporaryFileSystem")
-    assert not [key for key, _ in settings_of("caisson-media@.service") if key.startswith(hiding)]
+    assert not [key for key, _ in settings_of(name) if key.startswith(hiding)]
+
+
+def test_stick_does_not_stay_writable_whatever_becomes_of_the_unit() -> None:
+    settings = dict(settings_of("caisson-stick@.service"))
+    assert settings["ExecStopPost"] == f"{settings['ExecStart']} tidy"
+    longest_s = int(settings["RuntimeMaxSec"].removesuffix("s"))
+    assert DEADLINE_S < longest_s <= ANSWER_S
 
 
 def test_restart_of_docker_leaves_the_daemon_alone() -> None:

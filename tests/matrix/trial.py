@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from caissond.model.paths import Paths
+from caissond.model.status import DaemonState
+from caissond.report.status import read_status
 from caissond.store.database import Database
 from caissond.store.history import History
 from caissond.store.journal import Journal
@@ -206,7 +208,9 @@ class _Run:
     def _has_had_its_turn(self, process: Process) -> bool:
         log = process.log()
         if self._scenario.way is Way.STICK:
-            return "may be removed" in log
+            report = read_status(self._paths.status)
+            rests = report is not None and report.state is DaemonState.IDLE
+            return rests and log.rfind("may be removed") > log.rfind("is wanted again")
         return _READY in log and not list(self._paths.inbox.iterdir())
 
     def _check(self) -> None:

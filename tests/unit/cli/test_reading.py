@@ -21,6 +21,7 @@ from tests.unit.cli.command import BEGAN, CATALOG, Answer, Command
 
 READERS = [
     "service list", "service show frontend", "service show backend", "history list", "history verify", "status",
+    "inventory",
 ]  # fmt: skip
 
 
@@ -40,8 +41,8 @@ def install(caisson: Command) -> None:
 
 
 def read(caisson: Command, *arguments: str) -> Answer:
-    """`status` in a process of its own: docker-py leaves a socket open when there is no engine."""
-    return caisson.as_process(*arguments) if arguments[0] == "status" else caisson(*arguments)
+    """What asks Docker in a process of its own: docker-py leaves a socket open when there is no engine."""
+    return caisson.as_process(*arguments) if arguments[0] in ("status", "inventory") else caisson(*arguments)
 
 
 def tree(folder: Path) -> dict[Path, bytes | None]:

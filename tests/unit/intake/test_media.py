@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from caissond.intake.media import MediaWatch, UdevMonitor
+from caissond.intake.media import (
+    EAGER_REST_S,
+    EAGER_S,
+    REST_S,
+    MediaWatch,
+    Noticed,
+    Pace,
+    UdevMonitor,
+)
 from caissond.intake.mounts import find_media
 from caissond.intake.scan import Origin, Place, Scanner
 
@@ -176,10 +184,10 @@ def murmur2(content: bytes) -> int:
     return mixed ^ mixed >> 15
 
 
-def udev_message(subsystem: str) -> bytes:
+def udev_message(subsystem: str, name: str) -> bytes:
     properties = {
         "ACTION": "change",
-        "DEVPATH": f"/devices/virtual/{subsystem}/caissontest",
+        "DEVPATH": f"/devices/virtual/{subsystem}/{name}",
         "SUBSYSTEM": subsystem,
         "DEVTYPE": "disk",
         "SEQNUM": "1",
@@ -192,10 +200,10 @@ def udev_message(subsystem: str) -> bytes:
     return b"libudev\0" + head + body
 
 
-def send(subsystem: str, *, times: int = 1) -> None:
+def send(subsystem: str, *, times: int = 1, name: str = "caissontest") -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT) as sender:
         for _ in range(times):
-            sender.sendto(udev_message(subsystem), (0, 2))
+            sender.sendto(udev_message(subsystem, name), (0, 2))
 
 
 def deaf_to_mounts(tmp_path: Path) -> MediaWatch:
@@ -266,6 +274,45 @@ def test_lost_monitor_is_tried_again_with_the_next_mount(
     listening = ears(MediaWatch(connect=lambda: answers.pop()()))
     assert heard_of(listening, lambda: mount("sdb1"))
     assert heard_of(listening, lambda: os.write(pipes[0].write, b"x"))
+
+
+# How often the table is looked at
+
+
+def test_table_that_changes_all_the_time_is_looked_at_once_a_second() -> None:
+    pace = Pace()
+    pace.after(Noticed.MOUNTS, now=100)
+    assert (pace.rest_s(100), pace.rest_s(100 + REST_S)) == (REST_S, 0)
+
+
+def test_mount_of_what_was_just_plugged_in_is_noticed_at_once() -> None:
+    pace = Pace()
+    pace.after(Noticed.MOUNTS, now=100)
+    pace.after(Noticed.DEVICES, now=100)
+    assert pace.rest_s(100) <= EAGER_REST_S
+    pace.after(Noticed.MOUNTS, now=101)
+    assert pace.rest_s(101) == pytest.approx(EAGER_REST_S)
+    pace.after(Noticed.MOUNTS, now=100 + EAGER_S)
+    assert pace.rest_s(100 + EAGER_S) == REST_S
+
+
+def test_devices_are_heard_of_while_the_table_is_left_alone(
+    tmp_path: Path, ears: Callable[..., Ears], pipes: tuple[Pipe, Pipe]
+) -> None:
+    (tmp_path / "table").touch()
+    listening = ears(MediaWatch(connect=lambda: pipes[0], mountinfo=tmp_path / "table"))
+    mounts, events = listening.watch.descriptors()
+    assert list(listening.watch.descriptors(resting=True)) == [events]
+    os.write(pipes[0].write, b"x")
+    assert listening.watch.drain(events) == Noticed.DEVICES
+    assert listening.watch.drain(mounts) == Noticed.MOUNTS
+
+
+def test_what_containers_make_is_no_news(tmp_path: Path, ears: Callable[..., Ears]) -> None:
+    """Docker with devicemapper, and snaps, make block devices all the time."""
+    listening = ears(deaf_to_mounts(tmp_path))
+    send("block", name="dm-3")
+    assert not listening.hear()
 
 
 def test_closing_leaves_no_descriptor_open(tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caissond.intake.mounts import Mount, find_media, media_places, parse_mounts, read_mounts, visible_mounts
+from caissond.intake.mounts import (
+    Mount,
+    find_media,
+    lines_near,
+    media_places,
+    parse_mounts,
+    read_mounts,
+    visible_mounts,
+)
 from caissond.intake.scan import Origin, Place
 
 MEDIA = Path("/run/caisson/media")
@@ -113,6 +121,21 @@ def test_own_table_has_one_root() -> None:
     assert [mount.point for mount in visible_mounts(read_mounts())].count(Path("/")) == 1
 
 
+def test_lines_near_the_roots_are_all_that_count() -> None:
+    odd = Path("/media/a b\\c")
+    lines = (
+        "21 1 8:1 / / rw - ext4 /dev/sda1 rw",
+        "22 21 0:20 / /run rw - tmpfs run rw",
+        "23 21 0:21 / /proc rw - proc proc rw",
+        "24 22 0:22 / /run/cais rw - tmpfs t rw",
+        "25 22 8:17 / /run/caisson/media/sdb1 ro - vfat /dev/sdb1 ro",
+        "26 21 8:33 / /media/a\\040b\\134c ro - vfat /dev/sdc1 ro",
+    )
+    near = lines_near("\n".join(lines).encode(), (MEDIA, odd))
+    assert [mount.mount_id for mount in parse_mounts(near)] == [21, 22, 25, 26]
+    assert points(media_places(parse_mounts(near), MEDIA, (odd,))) == [str(odd), "/run/caisson/media/sdb1"]
+
+
 def test_mount_below_the_media_folder_is_a_place() -> None:
     assert media_places(table(), MEDIA) == (
         Place(Path("/run/caisson/media/sdb1"), Origin.MEDIA, read_only=True),
@@ -177,6 +200,17 @@ def test_medium_that_stands_twice_below_a_units_own_bind_mount_is_one_place() ->
 def test_stick_mounted_in_two_places_is_looked_at_once() -> None:
     mounts = table("33 21 8:17 / /media/user/STICK ro - vfat /dev/sdb1 ro")
     assert points(media_places(mounts, MEDIA, (Path("/media"),))) == ["/media/user/STICK"]
+
+
+def test_stick_that_was_pulled_out_is_no_place_though_its_mount_is_still_there() -> None:
+    mounts = table("40 22 8:17 / /run/caisson/media/sdb1 ro - vfat /dev/sdb1 ro")
+    assert media_places(mounts, MEDIA, sequence_of=lambda _: None) == ()
+
+
+def test_stick_is_told_from_the_one_before_it() -> None:
+    mounts = table("40 22 8:17 / /run/caisson/media/sdb1 ro - vfat /dev/sdb1 ro")
+    (place,) = media_places(mounts, MEDIA, sequence_of={"8:17": "12"}.get)
+    assert place.sequence == "12"
 
 
 def test_two_folders_of_one_filesystem_are_two_places() -> None:

@@ -206,8 +206,14 @@ def test_result_is_sorted_by_path(stick: Desk) -> None:
     assert names(stick.scan().complete) == ["C.edgepkg", "a.edgepkg", "a/z.edgepkg", "b.edgepkg"]
 
 
+def test_name_in_capitals_is_a_package_too(stick: Desk) -> None:
+    """Some systems write all of a name in capitals on vfat."""
+    stick.put("FRONTEND.EDGEPKG")
+    assert names(stick.scan().complete) == ["FRONTEND.EDGEPKG"]
+
+
 @pytest.mark.parametrize(
-    "name", ["a.edgepkg.part", ".a.edgepkg", ".edgepkg", "._a.edgepkg", "a.EDGEPKG", "edgepkg", "a.edgepkg~"]
+    "name", ["a.edgepkg.part", ".a.edgepkg", ".edgepkg", "._a.edgepkg", "edgepkg", "a.edgepkg~"]
 )
 def test_other_names_are_passed_over(inbox: Desk, name: str) -> None:
     inbox.put(name)
@@ -384,3 +390,44 @@ def test_folder_that_vanishes_before_it_is_entered_is_no_problem(stick: Desk) ->
         shutil.rmtree(stick.folder / folder)
     assert list(files) == []
     assert listing.problem is None
+
+
+# A stick that stays in costs nothing
+
+
+def test_stick_on_which_everything_had_its_turn_needs_no_more_looking(stick: Desk) -> None:
+    stick.put("a.edgepkg")
+    stick.put("b.edgepkg", SHORT)
+    assert not stick.scanner.is_finished(stick.place)
+    (found,) = stick.scan().complete
+    assert not stick.scanner.is_finished(stick.place)
+    stick.scanner.settle(found)
+    assert stick.scanner.is_finished(stick.place)
+
+
+def test_place_that_can_be_written_to_is_looked_at_again(inbox: Desk) -> None:
+    assert inbox.settled().complete == ()
+    assert not inbox.scanner.is_finished(inbox.place)
+
+
+def test_stick_that_could_not_be_read_is_looked_at_again(stick: Desk) -> None:
+    stick.folder.rmdir()
+    assert stick.scan().problem
+    assert not stick.scanner.is_finished(stick.place)
+
+
+def test_stick_that_was_pulled_out_is_looked_at_when_it_comes_back(stick: Desk) -> None:
+    stick.scan()
+    assert stick.scanner.is_finished(stick.place)
+    stick.scanner.forget(stick.place)
+    assert not stick.scanner.is_finished(stick.place)
+
+
+def test_each_folder_is_a_sign_of_life(stick: Desk) -> None:
+    """A slow stick with thousands of folders takes its time."""
+    signs: list[str] = []
+    for number in range(3):
+        stick.put(f"photos/{number}/x.jpg")
+    scanner = Scanner(is_whole=lambda _: True, on_folder=lambda: signs.append("alive"), incomplete_s=30)
+    scanner.scan(stick.place)
+    assert len(signs) == 5

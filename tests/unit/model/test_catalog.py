@@ -106,8 +106,8 @@ MISTAKES = {
     ),
     "unknown kind": (
         ('kind = "container_health"', 'kind = "ping"'),
-        "cannot use the catalog services.toml, line 14: services[0].health_check.kind input should be 'running' or "
-        "'container_health', but it is 'ping'",
+        "cannot use the catalog services.toml, line 14: services[0].health_check.kind input should be 'running', "
+        "'container_health', 'http', 'tcp' or 'exec', but it is 'ping'",
     ),
     "blank name": (
         ('name = "backend"', 'name = " "'),
@@ -172,3 +172,53 @@ def test_broken_toml_is_told_with_its_line() -> None:
 
 def test_empty_file_says_what_is_missing() -> None:
     assert problem("") == "cannot use the catalog services.toml: catalog_version is missing"
+
+
+def with_dependants(value: str) -> str:
+    return changed("[services.docker]", f"[services.docker]\ndependants = {value}")
+
+
+def test_dependants_are_read_in_their_order() -> None:
+    docker = parse(with_dependants('["sidecar", "proxy"]')).services[0].docker
+    assert docker is not None
+    assert docker.dependants == ("sidecar", "proxy")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('["a b"]', "dependants must name other containers"),
+        ('["x-caisson-old-01234567"]', "dependants must name other containers"),
+        ('["sidecar", "sidecar"]', "must not stand twice"),
+        ('"sidecar"', "tuple"),
+    ],
+)
+def test_dependants_that_make_no_sense_are_refused(value: str, expected: str) -> None:
+    assert expected in problem(with_dependants(value))
+
+
+def test_services_are_levelled_by_what_they_come_after() -> None:
+    catalog = parse(services({"a": ["b", "c"], "b": ["d"], "c": [], "d": []}))
+    assert catalog.levels == (("c", "d"), ("b",), ("a",))
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ({"a": ["b"], "b": ["a"]}, "must not go round in a circle"),
+        ({"a": ["a"]}, "must not go round in a circle"),
+        ({"a": ["x"]}, "names 'x', which is no service"),
+    ],
+)
+def test_after_that_leads_nowhere_is_a_mistake(after: dict[str, list[str]], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse(services(after))
+
+
+def services(after: dict[str, list[str]]) -> str:
+    tables = [
+        f'[[services]]\nname = "{name}"\nservice_revision = "1"\nplatform = "linux/amd64"\nruntime_mode = "docker"\n'
+        f'after = {before}\n[services.docker]\ncontainer_name = "c-{name}"\nimage_reference = "{name}:1"\n'
+        for name, before in after.items()
+    ]
+    return "\n".join(["catalog_version = 1", *tables])

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from caissond.model.catalog import Docker, HealthCheck, Rollback, Service, parse_catalog
+from caissond.model.catalog import Docker, HealthCheck, HealthKind, Rollback, Service, parse_catalog
 from caissond.model.settings import Settings, parse_settings
 
 EXAMPLES = Path(__file__).parents[3] / "packaging/examples"
@@ -40,10 +40,15 @@ def test_example_catalog_has_no_key_that_nobody_reads() -> None:
     assert parse_catalog(CATALOG, source="example").unknown_keys() == []
 
 
+def test_every_key_of_a_health_check_stands_in_the_example_catalog() -> None:
+    checks = [service.health_check for service in parse_catalog(CATALOG, source="example").services]
+    assert set().union(*(check.model_fields_set for check in checks)) == set(HealthCheck.model_fields)
+    assert {check.kind for check in checks} == set(HealthKind)
+
+
 def test_every_key_of_a_container_service_stands_in_the_example_catalog() -> None:
     service = parse_catalog(CATALOG, source="example").services[0]
     assert service.model_fields_set == set(Service.model_fields) - {"compose"}
     assert service.docker is not None
     assert service.docker.model_fields_set == set(Docker.model_fields)
-    assert service.health_check.model_fields_set == set(HealthCheck.model_fields)
     assert service.rollback.model_fields_set == set(Rollback.model_fields)

@@ -34,16 +34,16 @@ def test_claim_is_the_same_on_every_start_and_another_for_another_folder() -> No
 
 
 def test_update_is_found_again_by_its_private_tags() -> None:
-    assert update_of_tag(CLAIM, ingest_tag(CLAIM, UPDATE)) == UPDATE
-    assert update_of_tag(CLAIM, keep_tag(CLAIM, UPDATE)) == UPDATE
-    assert ingest_tag(CLAIM, UPDATE) != keep_tag(CLAIM, UPDATE)
+    assert update_of_tag(CLAIM, ingest_tag(CLAIM, UPDATE, "web")) == UPDATE
+    assert update_of_tag(CLAIM, keep_tag(CLAIM, UPDATE, "web")) == UPDATE
+    assert ingest_tag(CLAIM, UPDATE, "web") != keep_tag(CLAIM, UPDATE, "web")
 
 
 @pytest.mark.parametrize(
     "tag",
     [
         "example/frontend:1.2.3",
-        keep_tag(claim_of(Path("/srv/other")), UPDATE),
+        keep_tag(claim_of(Path("/srv/other")), UPDATE, "web"),
         f"registry/caisson.invalid/keep:{CLAIM}-{UPDATE}",
         f"caisson.invalid/other:{CLAIM}-{UPDATE}",
     ],

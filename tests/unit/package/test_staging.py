@@ -219,7 +219,7 @@ def test_what_only_looks_like_a_package_is_not_a_file(make: Callable[[Path], Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["a.tar", "a.EDGEPKG", ".edgepkg", "edgepkg", "a.edgepkg.part", "a.edgepkg "]
+    "name", ["a.tar", "a.EDGEPKG ", ".edgepkg", "edgepkg", "a.edgepkg.part", "a.edgepkg "]
 )
 def test_other_name_is_refused_before_anything_is_touched(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal) as caught:

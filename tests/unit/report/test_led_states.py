@@ -8,6 +8,7 @@ from caissond.model.events import EVENTS, Event
 from caissond.model.records import Outcome
 from caissond.report.led_patterns import RHYTHMS, SHOWN, Role, State, choose_blink, led_table, plan_writes
 from caissond.report.led_states import (
+    SUCCESS_SEEN_S,
     SUCCESS_SHOWN_S,
     Resting,
     Situation,
@@ -106,9 +107,21 @@ def test_one_stick_may_be_removed_while_the_other_is_read() -> None:
 
 def test_success_goes_with_its_stick_and_failure_stays() -> None:
     stick = (REST, "media.found@sda1", "package.received")
-    assert status(*stick, DONE, "media.done@sda1", "media.gone@sda1", REST) is State.IDLE
+    done = situation_after(*stick, DONE, "media.done@sda1")
+    gone = after_event(done, parse("media.gone@sda1"), SUCCESS_SEEN_S)
+    assert state_for(Role.STATUS, after_rest(gone, Resting(), SUCCESS_SEEN_S)) is State.IDLE
     bad = (*stick, "gate.exited=rolled_back", "media.done@sda1", "media.gone@sda1", REST)
     assert status(*bad) is State.FAILURE
+
+
+def test_success_is_shown_though_the_stick_was_pulled_while_the_gate_ran() -> None:
+    stick = (REST, "media.found@sda1", "package.received", "media.done@sda1")
+    assert status(*stick, DONE, "media.gone@sda1", REST) is State.SUCCESS
+
+
+def test_stick_that_is_wanted_again_is_not_to_be_removed() -> None:
+    stick = (REST, "media.found@sda1", "package.received", "media.done@sda1", "media.needed@sda1")
+    assert status(*stick) is State.READING
 
 
 def test_success_from_the_inbox_is_not_shown_for_ever() -> None:

@@ -83,7 +83,7 @@ def test_socket_that_is_not_there_raises_nothing(tmp_path: Path, monkeypatch: py
     ("usec", "pid", "interval_s"),
     [
         ("30000000", None, 15.0),
-        ("30000000", str(os.getpid()), 15.0),
+        ("30000000", "ours", 15.0),
         ("30000000", "1", None),
         ("0", None, None),
         ("soon", None, None),
@@ -96,5 +96,5 @@ def test_watchdog_is_fed_twice_in_its_time(
     for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", pid), ("NOTIFY_SOCKET", None)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
-            monkeypatch.setenv(name, value)
+            monkeypatch.setenv(name, str(os.getpid()) if value == "ours" else value)
     assert ServiceManager().watchdog_interval_s == interval_s

@@ -8,6 +8,7 @@ import pytest
 from caissond.errors import GateFailed, NotFound, Stopping
 from caissond.model.catalog import HealthCheck, HealthKind
 from caissond.model.events import EVENTS
+from caissond.update.gate import Gate
 from caissond.update.health import Observation, watch
 
 RUNNING = HealthCheck(kind=HealthKind.RUNNING, timeout_secs=30, stable_secs=10, poll_interval_secs=1)
@@ -47,7 +48,7 @@ class Container:
 
     def watch(self, check: HealthCheck) -> str:
         return watch(
-            check, self.look, pause=self.pause, clock=lambda: self.now_s, on_wait=self.waited_for.append
+            Gate(check), self.look, pause=self.pause, clock=lambda: self.now_s, on_wait=self.waited_for.append
         )
 
     @property
@@ -161,7 +162,7 @@ def test_request_to_stop_ends_the_watch() -> None:
         raise Stopping("cannot go on", code="update.interrupted")
 
     with pytest.raises(Stopping):
-        watch(RUNNING, Container(look()).look, pause=stop)
+        watch(Gate(RUNNING), Container(look()).look, pause=stop)
 
 
 def test_inspect_of_an_older_engine_may_leave_things_out() -> None:

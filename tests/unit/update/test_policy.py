@@ -199,10 +199,9 @@ def test_package_of_which_nothing_fits_is_refused_even_if_all_of_it_is_optional(
     assert (selection.targets, codes(selection)) == ((), ["package.unknown_service"])
 
 
-def test_bundle_is_refused_until_it_can_be_applied() -> None:
-    assert codes(select(package({}, {"service": "stack", "service_revision": "1"}))) == [
-        "package.bundle_unsupported"
-    ]
+def test_every_target_of_a_bundle_that_is_for_this_device_is_taken() -> None:
+    selection = select(package({}, {"service": "stack", "service_revision": "1"}))
+    assert ([target.service for target in selection.targets], codes(selection)) == (["web", "stack"], [])
 
 
 def test_old_updater_is_a_fault_of_the_device_and_not_another_device() -> None:

@@ -186,9 +186,61 @@ def test_container_of_our_own_claim_is_updated(engine: Engine) -> None:
 @pytest.mark.parametrize("mode", [f"container:{WEB_ID}", "container:web"])
 def test_dependant_on_its_network_is_refused_and_named(engine: Engine, mode: str) -> None:
     engine.containers.append(container("sidecar", id="5" * 64, HostConfig={"NetworkMode": mode}))
-    with pytest.raises(Refusal, match="sidecar uses its network") as refused:
+    with pytest.raises(Refusal, match="sidecar depends on it") as refused:
         look(engine)
     assert refused.value.code == "service.has_dependants"
+
+
+DECLARED: Service = parse_catalog(
+    'catalog_version = 1\n[[services]]\nname = "web"\nservice_revision = "1"\nplatform = "p"\n'
+    'runtime_mode = "docker"\n[services.docker]\ncontainer_name = "web"\nimage_reference = "example/web"\n'
+    'dependants = ["second", "first", "absent"]\n',
+    source="services.toml",
+).services[0]
+
+
+def joined(name: str, digit: str, **parts: Any) -> Inspect:
+    host = {"NetworkMode": f"container:{WEB_ID}", **parts.pop("HostConfig", {})}
+    return container(name, id=digit * 64, HostConfig=host, **parts)
+
+
+def look_declared(engine: Engine) -> Before:
+    return survey(engine, DECLARED, "web", release(), state_dir=STATE_DIR, installed=None)
+
+
+def test_declared_dependants_are_written_down_in_their_order(engine: Engine) -> None:
+    engine.containers += [joined("first", "1"), joined("second", "2", State={"Running": False})]
+    found = look_declared(engine).dependants
+    assert [(one.name, one.before.was_running) for one in found] == [("second", False), ("first", True)]
+    assert found[1].before.container == engine.containers[1]
+
+
+def test_dependant_of_a_stopped_service_is_not_started(engine: Engine) -> None:
+    engine.containers = [container(State={"Running": False}), joined("first", "1")]
+    assert look_declared(engine).dependants[0].before.was_running is False
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ({"HostConfig": {"AutoRemove": True}}, "service.auto_remove"),
+        ({"State": {"Paused": True}}, "service.paused"),
+    ],
+)
+def test_dependant_that_cannot_be_made_again_refuses_the_update(
+    engine: Engine, parts: dict[str, Any], code: str
+) -> None:
+    engine.containers.append(joined("first", "1", **parts))
+    with pytest.raises(Refusal, match="its dependant first") as refused:
+        look_declared(engine)
+    assert refused.value.code == code
+
+
+def test_dependant_of_a_dependant_refuses_the_update(engine: Engine) -> None:
+    further = container("further", id="3" * 64, HostConfig={"Links": ["/first:/further/f"]})
+    engine.containers += [joined("first", "1"), further]
+    with pytest.raises(Refusal, match="further depends on its dependant first"):
+        look_declared(engine)
 
 
 def test_container_on_another_one_s_network_is_no_dependant(engine: Engine) -> None:
@@ -272,6 +324,13 @@ def test_tag_that_a_foreign_container_uses_is_refused(engine: Engine) -> None:
         takes(engine, named("docker.io/example/db:latest"))
 
 
+def test_service_that_others_link_to_may_keep_its_tag(engine: Engine) -> None:
+    """Docker lists what they call it among its names, and perhaps first."""
+    engine.containers = [container(Name="/app/web", OtherNames=("/web",))]
+    engine.images["example/web:1.0.0"] = {"Id": OLD_IMAGE}
+    takes(engine, named("example/web:1.0.0"))
+
+
 # the health check
 
 
@@ -311,6 +370,14 @@ def test_gate_asks_only_for_a_health_check_that_will_be_there(
     with pytest.raises(Refusal, match="cannot watch web") as refused:
         check_health_check(healthy(), before, has_healthcheck=new_image_has_one)
     assert refused.value.code == "image.no_healthcheck"
+
+
+def test_health_check_of_which_only_the_interval_is_its_own_is_the_image_s() -> None:
+    before = old(CURL, CURL)
+    before.container["Config"]["Healthcheck"]["Interval"] = 9
+    check_health_check(healthy(), before, has_healthcheck=True)
+    with pytest.raises(Refusal, match="no health check"):
+        check_health_check(healthy(), before, has_healthcheck=False)
 
 
 def test_running_needs_no_health_check() -> None:

@@ -1,0 +1,184 @@
+"""From a package that was opened to what is to be done for each of its services: all that is decided before anything is
+written down, and without reading a layer.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from caissond.errors import CaissonError, Refusal
+from caissond.intake.scan import Origin
+from caissond.model.catalog import Service
+from caissond.model.ids import Digest, UpdateId, new_update_id
+from caissond.model.manifest import Manifest, Target
+from caissond.model.records import Installed, Part, Release
+from caissond.model.text import printable
+from caissond.package.image import Image
+from caissond.package.validate import Package, check_layout, read_target
+from caissond.update.baseline import with_baseline
+from caissond.update.device import Device
+from caissond.update.policy import Act, Decision, check_runtime, plan_release, select_targets_on
+from caissond.update.survey import check_health_check, check_reference, check_settled, survey
+from caissond.update.trusting import check_trust
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A package that wants its turn."""
+
+    path: Path
+    origin: Origin
+    allow_unsigned: bool = False
+    """The operator's word on the command line; the settings may say so too."""
+    allow_downgrade: bool = False
+    newest_here: Mapping[str, str] = field(default_factory=dict)
+    """By service, the newest version in the same place."""
+    on_read: Callable[[], None] = lambda: None
+    """Told when nothing more is read from the package while the update goes on."""
+
+
+class PassedOver(CaissonError):
+    """Nothing is wrong with the package, and nothing is to be done."""
+
+
+@dataclass
+class Turn:
+    """What is known so far of the package that has its turn."""
+
+    request: Request
+    started_at: datetime
+    update_id: UpdateId = field(default_factory=new_update_id)
+    package: Package | None = None
+    identity: str = ""
+    is_vouched: bool = False
+    """As many as the device asks for have signed it."""
+
+    @property
+    def name(self) -> str:
+        """The package's file name, as it can be written down: on a medium it may be any bytes."""
+        return printable(self.request.path.name, limit=200)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a package brings for one service; everything about it but the layers was found right."""
+
+    service: Service
+    target: Target
+    release: Release
+    image: Image
+
+
+class Acceptance:
+    """Decides for one package."""
+
+    def __init__(self, device: Device, turn: Turn) -> None:
+        self._device = device
+        self._turn = turn
+
+    def take_in(self, source: BinaryIO, package: Package) -> tuple[Taken, ...]:
+        """Whether it is for this device and its services, and whether somebody trusted says so. What the signatures
+        vouch for is looked at once they are found good, not before.
+
+        Raises:
+            Refusal: what is wrong with it.
+            SourceGone: the medium does not answer.
+        """
+        device, turn = self._device, self._turn
+        selection = select_targets_on(device.settings, device.catalog, package.manifest)
+        if selection.problems:
+            raise selection.problems[0]
+        chosen = [(target, self._service(target)) for target in selection.targets]
+        services = tuple(service for _, service in chosen)
+        signatures = check_trust(device, package, services, allow_unsigned=turn.request.allow_unsigned)
+        keys = {signature.fingerprint for signature in signatures}
+        turn.is_vouched = len(keys) >= device.settings.trust.required_signatures
+        check_layout(source, package)
+        images = [read_target(source, package, target) for target, _ in chosen]
+        return tuple(
+            Taken(service, target, _release(package.manifest, target, image), image)
+            for (target, service), image in zip(chosen, images, strict=True)
+        )
+
+    def _service(self, target: Target) -> Service:
+        service = self._device.catalog.find(target.service)
+        assert service is not None  # there would be a problem
+        return service
+
+    def choose(self, taken: tuple[Taken, ...]) -> tuple[Taken, ...]:
+        """Those of its services that it is news for.
+
+        Raises:
+            Refusal: one that must not be applied: then none is.
+            PassedOver: it is news for none.
+            HostUnavailable: Docker does not answer.
+        """
+        names = [check_runtime(one.service) for one in taken]
+        for one in taken:
+            check_settled(self._device.journal, one.service)
+        self._device.docker.ping()
+        decisions = [self._decide(one.release, name) for one, name in zip(taken, names, strict=True)]
+        for decision in decisions:
+            if decision.act is Act.REFUSE:
+                raise Refusal(decision.reason, code=decision.code)
+        wanted = [one for one, decision in zip(taken, decisions, strict=True) if decision.act is Act.APPLY]
+        if not wanted:
+            raise PassedOver(decisions[0].reason, code=decisions[0].code)
+        return tuple(wanted)
+
+    def survey(self, one: Taken) -> Part:
+        """Everything that Docker has a say in, with what the undos will need.
+
+        Raises:
+            Refusal: the service, or what is around it, is not fit for an update.
+        """
+        device, service, release = self._device, one.service, one.release
+        name = check_runtime(service)
+        before = survey(
+            device.docker, service, name, release, state_dir=device.paths.state_dir,
+            installed=device.releases.installed(service.name),
+            is_known=lambda update: device.history.find(update) is not None,
+        )  # fmt: skip
+        check_reference(device.docker, release, name, device.catalog, device.releases.all_installed())
+        check_health_check(service, before, has_healthcheck=one.image.has_healthcheck)
+        before = with_baseline(device, service, before)
+        return Part(container_name=name, release=release, before=before, vouched=self._turn.is_vouched)
+
+    def _decide(self, release: Release, name: str) -> Decision:
+        installed = self._device.releases.installed(release.service)
+        decision = self._plan(release, installed)
+        if decision.code == "release.already_installed" and installed is not None:
+            container = self._device.docker.find_container(name)
+            if container is None or container["Image"] != installed.image_id:
+                # somebody removed or replaced the container by hand since
+                decision = self._plan(release, None)
+        if decision.code == "release.too_many_attempts":
+            self._device.releases.clear_attempts(release)  # whoever brings it once more means it
+        if decision.code == "package.downgrade" and self._device.releases.downgrade_used(release):
+            reason = f"{decision.reason} once more: its leave to go back was used before"
+            decision = Decision(decision.act, decision.code, reason)
+        return decision
+
+    def _plan(self, release: Release, installed: Installed | None) -> Decision:
+        turn = self._turn
+        releases, by_hand = self._device.releases, turn.request.allow_downgrade
+        quarantined = releases.quarantined(release)
+        says_so = turn.is_vouched and turn.package is not None and turn.package.manifest.allow_downgrade
+        return plan_release(
+            release, installed, quarantined_code=quarantined.code if quarantined else None,
+            attempts=releases.attempts(release), held=releases.held(release.service),
+            newest_here=None if by_hand else turn.request.newest_here.get(release.service),
+            allow_downgrade=by_hand or (says_so and not releases.downgrade_used(release)),
+        )  # fmt: skip
+
+
+def _release(manifest: Manifest, target: Target, image: Image) -> Release:
+    return Release(
+        service=target.service,
+        version=manifest.version,
+        digest=Digest(image.config_digest),
+        reference=target.reference,
+        created_at=manifest.created_at,
+    )

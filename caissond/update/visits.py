@@ -1,0 +1,144 @@
+"""How long a medium is wanted: told that it may be removed as soon as nothing more will be read from it or written to
+it, which is while the gate still runs, and that it is needed when that turns out wrong.
+"""
+
+from collections.abc import Callable, Iterable, Set
+from pathlib import Path
+
+from caissond.intake.scan import Found, Origin, Place
+from caissond.model.records import Verdict
+from caissond.update.device import Device
+from caissond.update.media_reports import MediaReports
+
+
+class Visits:
+    """The media that are there, and what is still to be done with each. For one thread."""
+
+    def __init__(self, device: Device, media: Callable[[], tuple[Place, ...]]) -> None:
+        """
+        Args:
+            media: the places that are mounted now.
+        """
+        self._device = device
+        self._media = media
+        self._reports = MediaReports(device)
+        self._to_try: dict[Path, set[Path]] = {}
+        """By medium: the packages on it that have not been tried in this round."""
+        self._waiting: dict[Path, set[Path]] = {}
+        """By medium: those that have to wait."""
+        self._sequences: dict[Path, str] = {}
+        """By medium: what tells it from another one at the same place."""
+        self._growing: Set[Path] = frozenset()
+        self._held_up: set[Path] = set()
+        """Media with nothing to wait for but what grows there."""
+        self._safe: set[Path] = set()
+        """Media that were said to be safe to remove."""
+
+    def begin(self, found: Iterable[Found], now: Iterable[Found]) -> None:
+        """A round begins.
+
+        Args:
+            found: everything complete that has not had its turn.
+            now: what is tried in this round.
+        """
+        self._to_try, waiting = _by_medium(now), _by_medium(found)
+        self._sequences = {file.place.path: file.place.sequence for file in now}
+        self._waiting = {place: paths - self._to_try.get(place, set()) for place, paths in waiting.items()}
+        for place in self._to_try:
+            self._want(place)
+
+    def forget(self, place: Path) -> None:
+        """It went away; another one may be in its place already."""
+        self._safe.discard(place)
+        self._held_up.discard(place)
+        self._waiting.pop(place, None)
+        self._reports.forget(place)
+
+    def is_read(self, file: Found) -> None:
+        """Nothing more is read from this package, though its turn goes on."""
+        place = file.place.path
+        self._to_try.get(place, set()).discard(file.path)
+        if file.place.origin is Origin.MEDIA and not self._reports.owes(place):
+            self._tell_if_safe(place)
+
+    def had_its_turn(self, file: Found, verdict: Verdict | None) -> None:
+        """It is handled; None when it had been before."""
+        if file.place.origin is not Origin.MEDIA:
+            return
+        if verdict is not None:
+            self._reports.add(file.place.path, verdict)
+        self._pass_on(file)
+
+    def has_to_wait(self, file: Found) -> None:
+        """It is tried again, so its medium is wanted."""
+        if file.place.origin is not Origin.MEDIA:
+            return
+        self._waiting.setdefault(file.place.path, set()).add(file.path)
+        self._want(file.place.path)
+        self._pass_on(file)
+
+    def was_cut_off(self, file: Found) -> None:
+        """The round ends in the middle of its turn; it gets another."""
+        if file.place.origin is Origin.MEDIA:
+            self._want(file.place.path)
+
+    def answer_requests(self, now: Iterable[Found], growing: Set[Path]) -> None:
+        """Write the inventory to the media that ask for it; where packages come first, it is written after them.
+
+        Args:
+            now: what is tried next.
+            growing: media on which something may soon be complete.
+        """
+        self._sequences = {}
+        self._growing = growing
+        for place in sorted(self._mounted().keys() - {file.place.path for file in now} - growing):
+            if self._reports.write_inventory(place) or place in self._held_up:
+                self._held_up.discard(place)
+                self._tell_if_safe(place)
+
+    def _pass_on(self, file: Found) -> None:
+        place = file.place.path
+        self._to_try.get(place, set()).discard(file.path)
+        is_last = not self._to_try.get(place)
+        if not self._is_there(place):
+            self._reports.give_up(place)
+        elif is_last or self._reports.is_due(place):
+            self._reports.write_receipts(place)
+        if is_last and self._is_there(place):
+            if place not in self._growing:
+                self._reports.write_inventory(place)
+            self._tell_if_safe(place)
+
+    def _tell_if_safe(self, place: Path) -> None:
+        wanted = self._to_try.get(place) or self._waiting.get(place)
+        if wanted or place in self._safe or not self._is_there(place):
+            return
+        if place in self._growing:
+            self._held_up.add(place)
+            return
+        self._safe.add(place)
+        self._device.bus.tell("media.done", f"{place.name}: may be removed", medium=place.name)
+
+    def _want(self, place: Path) -> None:
+        """Take back that it may be removed."""
+        if place not in self._safe:
+            return
+        self._safe.discard(place)
+        what = "leave it in" if self._is_there(place) else "plug it in again"
+        self._device.bus.tell("media.needed", f"{place.name}: is wanted again, {what}", medium=place.name)
+
+    def _is_there(self, place: Path) -> bool:
+        """Still, and not another one in its place."""
+        now = self._mounted()
+        return place in now and now[place] == self._sequences.get(place, now[place])
+
+    def _mounted(self) -> dict[Path, str]:
+        return {place.path: place.sequence for place in self._media()}
+
+
+def _by_medium(files: Iterable[Found]) -> dict[Path, set[Path]]:
+    media: dict[Path, set[Path]] = {}
+    for file in files:
+        if file.place.origin is Origin.MEDIA:
+            media.setdefault(file.place.path, set()).add(file.path)
+    return media

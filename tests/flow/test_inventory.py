@@ -1,0 +1,68 @@
+"""The inventory of a device whose engine answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from caissond.report.inventory import Inventory, inventory_json, inventory_text
+from caissond.update.inventory import take_inventory
+from tests.flow.device import NEW_REFERENCE, World, package
+
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World.make(tmp_path)
+
+
+def taken(world: World) -> Inventory:
+    with world.device() as device:
+        return take_inventory(device)
+
+
+def test_inventory_tells_what_runs_and_which_layers_are_there(world: World) -> None:
+    world.update(world.write_package(package(version="1.2.2", padding=(0,))))
+    world.update(world.write_package(package(padding=(0, 1))))
+    (service,) = taken(world).services
+    assert (service.version, service.previous_version, service.state) == ("1.2.3", "1.2.2", "running")
+    assert service.reference == NEW_REFERENCE
+    layers = world.docker.images[world.docker.named()["frontend"]["Image"]]["RootFS"]["Layers"]
+    assert service.layers == tuple(layers)
+    assert len(layers) == 2
+
+
+def test_service_that_nobody_updated_yet_is_told_as_it_runs(world: World) -> None:
+    (service,) = taken(world).services
+    assert (service.version, service.reference, service.state) == (None, "example/frontend:1.0.0", "running")
+
+
+def test_container_that_is_gone_is_missing(world: World) -> None:
+    world.docker.containers.clear()
+    assert taken(world).services[0].state == "missing"
+
+
+def test_inventory_is_taken_without_docker_too(world: World) -> None:
+    world.docker.is_down = True
+    inventory = taken(world)
+    assert inventory.engine is None
+    assert [service.state for service in inventory.services] == ["unknown"]
+    assert "does not answer" in inventory_text(inventory)
+
+
+def test_no_secret_of_a_container_is_in_it(world: World) -> None:
+    container = world.docker.named()["frontend"]
+    container["Config"] |= {"Env": [f"PASSWORD={SECRET}"], "Labels": {"token": SECRET}}
+    container["HostConfig"] |= {"Binds": [f"/{SECRET}:/a"]}
+    inventory = taken(world)
+    assert SECRET not in inventory_text(inventory) + inventory_json(inventory)
+
+
+def test_text_and_json_say_the_same_layers(world: World) -> None:
+    world.update(world.write_package(package()))
+    inventory = taken(world)
+    document = json.loads(inventory_json(inventory))
+    assert document["schema"] == 1
+    for layer in document["services"][0]["layers"]:
+        assert f"  {layer}\n" in inventory_text(inventory)

@@ -1,0 +1,315 @@
+"""Receipts on real mounts: a stick is writable for a moment, and as it was before in every other way."""
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from caissond.errors import CaissonError
+from caissond.intake.mounts import Mount, read_mounts
+from caissond.report.stick import Delivery, Outside, deliver, encode_delivery
+from tests.flow.test_media_mounts import HELPER, REPOSITORY, run
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+NAME = "20260131T235959Z-0a1b2c3d-frontend-1.2.3.txt"
+
+
+class Device:
+    """A device's folders, sticks on loop devices, and who delivers to them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.media = self.root / "run/caisson/media"
+        self.media.mkdir(parents=True)
+        self.config = self.root / "caissond.toml"
+        self.socket = self.root / "stick.sock"
+        self.loops: list[str] = []
+
+    def attach(self, image: Path, *options: str) -> Path:
+        """A block device; where `caisson-mount` mounts it."""
+        self.loops.append(run("losetup", "--find", "--show", *options, image))
+        return self.media / Path(self.loops[-1]).name
+
+    def plug(self, image: Path, *options: str) -> Path:
+        place = self.attach(image, *options)
+        subprocess.run(
+            [HELPER, "add", place.name], env={**os.environ, "CAISSON_MEDIA": str(self.media)}, check=True
+        )
+        return place
+
+    def deliver(self, place: Path, text: str = "text\n") -> str:
+        """What is wrong, or nothing."""
+        try:
+            deliver(Delivery(place, "pump7", {NAME: text}), Outside(self.socket, self.media, self.config))
+        except CaissonError as exc:
+            return exc.message
+        return ""
+
+    def close(self) -> None:
+        for mount in reversed(read_mounts()):
+            if mount.point.is_relative_to(self.root):
+                subprocess.run(["umount", "--lazy", mount.point], check=True)
+        for loop in self.loops:
+            run("losetup", "--detach", loop)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    device = Device(tmp_path)
+    yield device
+    device.close()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "stick.img"
+    with path.open("wb") as file:
+        file.truncate(8 << 20)
+    run("mke2fs", "-q", "-t", "ext4", path)
+    return path
+
+
+def mount_at(place: Path) -> Mount:
+    (mount,) = (mount for mount in read_mounts() if mount.point == place)
+    return mount
+
+
+def written(place: Path) -> str:
+    return (place / "caisson-receipts/pump7" / NAME).read_text()
+
+
+def test_receipt_is_on_the_stick_and_its_mount_is_as_before(device: Device, image: Path) -> None:
+    place = device.plug(image)
+    before = mount_at(place)
+    assert device.deliver(place) == ""
+    assert written(place) == "text\n"
+    assert mount_at(place) == before
+    run("umount", place)
+    assert run("e2fsck", "-fn", image)
+
+
+def test_stick_that_was_pulled_out_while_written_to_is_not_written_to(
+    device: Device, image: Path, tmp_path: Path
+) -> None:
+    """The kernel would let it happen, and the replay of the journal would undo it."""
+    (tmp_path / "rw").mkdir()
+    run("mount", device.loops[-1] if device.loops else "/dev/" + device.attach(image).name, tmp_path / "rw")
+    (tmp_path / "rw/more").write_bytes(b"x" * 100_000)
+    run("sync", "--file-system", tmp_path / "rw")
+    (tmp_path / "pulled.img").write_bytes(image.read_bytes())
+    run("umount", tmp_path / "rw")
+    place = device.plug(tmp_path / "pulled.img")
+    before = (tmp_path / "pulled.img").read_bytes()
+    assert device.deliver(place) == "it was pulled out while somebody wrote to it; e2fsck puts that right"
+    assert mount_at(place).unchanging
+    assert (tmp_path / "pulled.img").read_bytes() == before
+
+
+def test_write_protected_stick_is_told(device: Device, image: Path) -> None:
+    place = device.plug(image, "--read-only")
+    assert device.deliver(place) == "it is write-protected"
+    assert mount_at(place).unchanging
+
+
+def test_full_stick_is_told_and_left_without_half_a_receipt(device: Device, tmp_path: Path) -> None:
+    image, content = tmp_path / "full.img", tmp_path / "content"
+    (content / "caisson-receipts/pump7").mkdir(parents=True)
+    (content / "film.mkv").write_bytes(b"x" * 900_000)
+    image.write_bytes(bytes(1 << 20))
+    run("mke2fs", "-q", "-t", "ext2", "-m", "0", "-d", content, image)
+    place = device.plug(image)
+    assert device.deliver(place, "x" * 500_000) == "it is full"
+    assert mount_at(place).unchanging
+    assert list((place / "caisson-receipts/pump7").iterdir()) == []
+
+
+def test_link_on_a_hostile_stick_leads_nowhere(device: Device, tmp_path: Path) -> None:
+    (tmp_path / "content").mkdir()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "content/caisson-receipts").symlink_to(tmp_path / "etc")
+    image = tmp_path / "hostile.img"
+    image.write_bytes(bytes(4 << 20))
+    run("mke2fs", "-q", "-t", "ext4", "-d", tmp_path / "content", image)
+    place = device.plug(image)
+    assert device.deliver(place) == "something else is in the way in caisson-receipts"
+    assert list((tmp_path / "etc").iterdir()) == []
+    assert mount_at(place).unchanging
+
+
+def test_stick_that_was_pulled_is_told(device: Device, image: Path) -> None:
+    place = device.plug(image)
+    run("umount", "--lazy", place)
+    assert device.deliver(place) == "it was removed"
+    place.rmdir()
+    assert device.deliver(place) == "it was removed"
+
+
+@pytest.fixture
+def elsewhere(device: Device) -> Path:
+    """A medium that udisks mounted, below a folder that the settings name."""
+    place = device.root / "media/engineer/STICK OF ANN"
+    place.mkdir(parents=True)
+    device.config.write_text(f'[media]\nroots = ["{device.root}/media"]\n')
+    run("mount", "-t", "tmpfs", "stick", place)
+    return place
+
+
+def test_medium_that_others_mounted_writable_gets_its_receipt_and_stays_writable(
+    device: Device, elsewhere: Path
+) -> None:
+    assert device.deliver(elsewhere) == ""
+    assert written(elsewhere) == "text\n"
+    assert not mount_at(elsewhere).read_only
+
+
+def test_medium_that_others_mounted_read_only_stays_so(device: Device, elsewhere: Path) -> None:
+    run("mount", "-o", "remount,ro", elsewhere)
+    assert device.deliver(elsewhere) == "it is mounted read-only, and not by Caisson"
+    assert mount_at(elsewhere).unchanging
+
+
+def test_nothing_is_written_where_no_media_are_served(device: Device, elsewhere: Path) -> None:
+    device.config.unlink()
+    assert device.deliver(elsewhere) == "it is not mounted where media are served"
+    assert device.deliver(device.media / "../../../media/engineer/STICK OF ANN").startswith(
+        "it is not mounted"
+    )
+    assert list(elsewhere.iterdir()) == []
+
+
+# The program's end, whatever it is
+
+WRITES_FOR_EVER = """
+import os, sys, time
+from pathlib import Path
+from caissond.intake.remount import writable
+from caissond.intake.stick_unit import take_signals
+take_signals()
+root = os.open(sys.argv[1], os.O_RDONLY)
+with writable(root, Path(sys.argv[2])):
+    print("writable", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def interrupt(device: Device) -> Callable[[Path, signal.Signals], None]:
+    """Ends the program by a signal while the stick is writable."""
+
+    def end(place: Path, number: signal.Signals) -> None:
+        command: list[str | Path] = [sys.executable, "-c", WRITES_FOR_EVER, place, device.media]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "writable\n"
+            assert not mount_at(place).read_only
+            process.send_signal(number)
+
+    return end
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGALRM], ids=lambda number: number.name
+)
+def test_program_that_is_asked_to_end_leaves_the_stick_read_only(
+    device: Device, image: Path, interrupt: Callable[[Path, signal.Signals], None], number: signal.Signals
+) -> None:
+    place = device.plug(image)
+    interrupt(place, number)
+    assert mount_at(place).unchanging
+
+
+@pytest.fixture
+def busy(device: Device) -> Iterator[None]:
+    """Another program has its turn."""
+    descriptor = os.open(device.media, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+def end_of(device: Device, place: Path, *options: str) -> tuple[int, str]:
+    """The exit code of a program with a delivery, and its answer; after 3 s it is asked to end."""
+    ours, its = socket.socketpair()
+    command: list[str | Path] = [sys.executable, "-m", "caissond.intake.stick_unit", "--media", device.media]
+    with ours, subprocess.Popen([*command, *options], stdin=its.fileno()) as process:
+        its.close()
+        ours.sendall(encode_delivery(Delivery(place, "pump7", {NAME: "text"})))
+        ours.shutdown(socket.SHUT_WR)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(3)
+        process.terminate()
+        return process.wait(10), ours.recv(100).decode()
+
+
+@pytest.mark.usefixtures("busy")
+def test_program_gives_up_at_its_deadline(device: Device, image: Path) -> None:
+    assert end_of(device, device.plug(image), "--deadline-secs=1") == (0, "it took too long\n")
+
+
+@pytest.mark.usefixtures("busy")
+def test_program_that_is_asked_to_end_while_it_waits_ends_in_order(device: Device, image: Path) -> None:
+    assert end_of(device, device.plug(image)) == (128 + signal.SIGTERM, "")
+
+
+def test_stick_of_a_program_that_was_killed_is_put_back_by_the_unit(
+    device: Device, image: Path, interrupt: Callable[[Path, signal.Signals], None]
+) -> None:
+    place = device.plug(image)
+    other = device.media / "by-hand"
+    other.mkdir()
+    run("mount", "-t", "tmpfs", "stick", other)
+    interrupt(place, signal.SIGKILL)
+    assert not mount_at(place).read_only
+    run(sys.executable, "-m", "caissond.intake.stick_unit", "--media", device.media, "tidy")
+    assert mount_at(place).unchanging
+    assert not mount_at(other).read_only
+
+
+def capabilities() -> list[str]:
+    """The program before another one that takes all but the unit's capabilities away."""
+    settings = (REPOSITORY / "systemd/caisson-stick@.service").read_text()
+    (wanted,) = re.findall("^CapabilityBoundingSet=(.*)$", settings, re.MULTILINE)
+    kept = ",".join(("-all", *(name.lower().replace("cap_", "+") for name in wanted.split())))
+    return ["setpriv", f"--bounding-set={kept}", "--inh-caps=-all", "--no-new-privs"]
+
+
+@contextmanager
+def unit(device: Device) -> Iterator[None]:
+    """What systemd does with the socket and the service."""
+    program: list[str | Path] = [sys.executable, "-m", "caissond.intake.stick_unit", "--media", device.media]
+    command = ["systemd-socket-activate", "--accept", "--inetd", f"--listen={device.socket}"]
+    with subprocess.Popen([*command, *capabilities(), *program], stderr=subprocess.DEVNULL) as listener:
+        try:
+            deadline = time.monotonic() + 30
+            while not device.socket.is_socket() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield
+        finally:
+            listener.terminate()
+
+
+def test_unit_answers_over_its_socket_and_writes_to_sticks_of_anybody(
+    device: Device, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rw").mkdir()
+    run("mount", image, tmp_path / "rw")
+    os.chown(tmp_path / "rw", 65534, 65534)
+    (tmp_path / "rw").chmod(0o700)
+    run("umount", tmp_path / "rw")
+    place = device.plug(image)
+    with unit(device):
+        assert device.deliver(place) == ""
+    assert written(place) == "text\n"
+    assert mount_at(place).unchanging
