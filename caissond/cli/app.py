@@ -9,7 +9,19 @@ import typer
 from typer.exceptions import TyperException
 
 from caissond import __version__
-from caissond.cli import building, history, inventory, packages, quarantine, rollback, services, status, trust
+from caissond.cli import (
+    approve,
+    building,
+    history,
+    inventory,
+    packages,
+    plan,
+    quarantine,
+    rollback,
+    services,
+    status,
+    trust,
+)
 from caissond.cli.session import ExitCode, Session
 from caissond.errors import CaissonError
 from caissond.model.paths import Paths
@@ -38,6 +50,8 @@ app.add_typer(packages.app, name="package")
 app.add_typer(history.app, name="history")
 app.add_typer(trust.app, name="trust")
 app.add_typer(quarantine.app, name="quarantine")
+app.command("plan")(plan.plan)
+app.command("approve")(approve.approve)
 app.command("rollback")(rollback.rollback)
 app.command("status")(status.status)
 app.command("inventory")(inventory.inventory)

@@ -130,7 +130,8 @@ class Docker:
 
     def stop(self, container: str, *, grace_s: int) -> None:
         """Stop a container; after `grace_s` seconds Docker kills it."""
-        self._call(f"stop container {container[:12]}", lambda api: api.stop(container, timeout=grace_s))
+        what = f"stop container {container[:12]}"
+        self._call(what, lambda api: api.stop(container, timeout=grace_s), more_s=grace_s)
 
     def remove(self, container: str, *, with_new_volumes: bool) -> None:
         """Remove a container, killing it where it runs.
@@ -258,8 +259,12 @@ class Docker:
         found = cast(Inspect, self._call(what, lambda api: api.exec_inspect(exec_id)))
         return Execution(exec_id, None if found["Running"] else int(found["ExitCode"] or 0), b"")
 
-    def _call(self, what: str, request: Callable[[Any], Any]) -> Any:
-        self.before_call(self._timeout_s)
+    def _call(self, what: str, request: Callable[[Any], Any], *, more_s: float = 0) -> Any:
+        """
+        Args:
+            more_s: how much longer than any other request it may take.
+        """
+        self.before_call(self._timeout_s + more_s)
         with self._translated(what):
             if self._client is None:
                 self._client = self._connect(self._timeout_s)

@@ -8,9 +8,10 @@ import ctypes
 import errno
 import os
 import re
+import signal
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +33,8 @@ _FLAGS = {
 
 _NAME = re.compile(r"[a-z0-9]{1,32}")
 _BUSY_TRIES, _BUSY_PAUSE_S = 10, 0.2
+ENDING = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks a program to end; a medium is put back undisturbed by them."""
 
 # fs/ext4/ext4.h: struct ext4_super_block
 _SUPER_OFFSET, _SUPER_BYTES = 1024, 1024
@@ -66,8 +69,8 @@ def mount_of(root: int) -> Mount:
 
 @contextmanager
 def writable(root: int, media: Path) -> Iterator[None]:
-    """The medium is writable inside the block. One that Caisson mounted is read-only after it; another one stays as
-    it is.
+    """The medium is writable inside the block. One that Caisson mounted is read-only after it, and the signals in
+    ENDING are blocked from then on; another one stays as it is.
 
     Args:
         root: a descriptor of its topmost folder.
@@ -85,15 +88,23 @@ def writable(root: int, media: Path) -> Iterator[None]:
         return
     check_clean(mount)
     try:
-        remount(root, mount, read_only=False)
-        now = mount_of(root)
-        if now.read_only:
-            raise CannotWrite("it stayed read-only")
-        if now.options - {"rw"} != mount.options - {"ro", "rw"}:
-            raise CannotWrite("its mount options changed")
-        yield
+        try:
+            _make_writable(root, mount)
+            yield
+        finally:
+            # One that came just before raises here, at the latest; no handler runs after that.
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     finally:
         make_read_only(root)
+
+
+def _make_writable(root: int, mount: Mount) -> None:
+    remount(root, mount, read_only=False)
+    now = mount_of(root)
+    if now.read_only:
+        raise CannotWrite("it stayed read-only")
+    if now.options - {"rw"} != mount.options - {"ro", "rw"}:
+        raise CannotWrite("its mount options changed")
 
 
 def make_read_only(root: int) -> None:
@@ -122,7 +133,7 @@ def make_all_read_only(media: Path) -> None:
         CannotWrite, OSError: as `make_read_only`.
     """
     problem: Exception | None = None
-    for mount in _left_writable(read_mounts(), media):
+    for mount in left_writable(media):
         try:
             root = os.open(mount.point, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -135,8 +146,9 @@ def make_all_read_only(media: Path) -> None:
         raise problem
 
 
-def _left_writable(mounts: Iterable[Mount], media: Path) -> list[Mount]:
-    return [mount for mount in mounts if is_mounted_by_us(mount, media) and not mount.unchanging]
+def left_writable(media: Path) -> list[Mount]:
+    """What was mounted by us and can be written to now."""
+    return [mount for mount in read_mounts() if is_mounted_by_us(mount, media) and not mount.unchanging]
 
 
 def remount(root: int, mount: Mount, *, read_only: bool) -> None:

@@ -18,7 +18,7 @@ from caissond.errors import SourceGone
 
 EXTENSION = ".edgepkg"
 MAX_DEPTH = 3
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 30_000
 # Hints come in bursts, and two scans in one burst prove nothing. A copy that allocates its whole size first (Samba)
 # would then be taken for a damaged package.
 STABLE_S = 0.5

@@ -18,8 +18,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from caissond.intake.remount import CannotWrite, make_all_read_only, mount_of, sync, writable
-from caissond.report.stick import MESSAGE_LIMIT_BYTES, OK, Delivery, parse_delivery
+from caissond.intake.mounts import sequence_of
+from caissond.intake.remount import (
+    ENDING,
+    CannotWrite,
+    left_writable,
+    make_all_read_only,
+    mount_of,
+    sync,
+    writable,
+)
+from caissond.report.stick import MESSAGE_LIMIT_BYTES, OK, Delivery, device_at, parse_delivery
 from caissond.report.stick_files import FOLDER, write_files
 
 MEDIA = Path("/run/caisson/media")
@@ -27,7 +36,7 @@ CONFIG = Path("/etc/caisson/caissond.toml")
 DEADLINE_S = 30
 REQUEST_S = 10.0
 
-_SIGNALS = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_OVERDUE = "it took too long"
 _WORDS = {
     errno.EROFS: "it is write-protected",
     errno.EACCES: "it is write-protected",
@@ -48,12 +57,16 @@ class Overdue(Exception):
     """The time for it is over."""
 
 
-def serve(connection: socket.socket, media: Path, config: Path) -> None:
-    """Answer one delivery."""
+def serve(connection: socket.socket, media: Path, config: Path) -> int:
+    """Answer one delivery; the exit code.
+
+    It is not 0 after the deadline, or when a medium is writable still: whoever started us then tidies.
+    """
     connection.settimeout(REQUEST_S)
     answer = answer_to(_receive(connection), media, config)
     with suppress(OSError):  # whoever asked may have gone
         connection.sendall(f"{answer}\n".encode())
+    return int(answer == _OVERDUE or bool(left_writable(media.resolve())))
 
 
 def _receive(connection: socket.socket) -> bytes:
@@ -70,7 +83,7 @@ def answer_to(document: bytes, media: Path, config: Path) -> str:
             raise ValueError(f"expected at most {MESSAGE_LIMIT_BYTES} bytes")
         write(parse_delivery(document), media.resolve(), config)
     except Overdue:
-        return "it took too long"
+        return _OVERDUE
     except OSError as exc:
         return _WORDS.get(exc.errno or 0) or f"it cannot be written to: {exc.strerror or exc}"
     except CannotWrite as exc:
@@ -89,23 +102,32 @@ def write(delivery: Delivery, media: Path, config: Path) -> None:
         Overdue: it takes too long.
     """
     files = {name: text.encode(errors="replace") for name, text in delivery.files.items()}
-    with _lock(media), _opened(delivery.place, media, config) as root, writable(root, media):
+    with _lock(media), _opened(delivery, media, config) as root, writable(root, media):
         write_files(root, delivery.host, files)
         sync(root)
 
 
 @contextmanager
-def _opened(place: Path, media: Path, config: Path) -> Iterator[int]:
-    """The topmost folder of a medium that is served."""
+def _opened(delivery: Delivery, media: Path, config: Path) -> Iterator[int]:
+    """The topmost folder of a medium that is served, and that is the one that is meant."""
+    place = delivery.place
     if ".." in place.parts or not _is_served(place, media, config):
         raise CannotWrite("it is not mounted where media are served")
     root = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if mount_of(root).point != place.resolve():
+        mount = mount_of(root)
+        if mount.point != place.resolve():
             raise CannotWrite("it was removed")
+        if not _is_meant(delivery, device_at(root), sequence_of(mount.device)):
+            raise CannotWrite("another one is in its place")
         yield root
     finally:
         os.close(root)
+
+
+def _is_meant(delivery: Delivery, device: str, sequence: str | None) -> bool:
+    """Whether it is not another one that was plugged in since, as far as the delivery knows."""
+    return delivery.device in ("", device) and delivery.sequence in ("", sequence)
 
 
 def _is_served(place: Path, media: Path, config: Path) -> bool:
@@ -150,14 +172,14 @@ def tidy(media: Path) -> int:
 
 def take_signals(deadline_s: int = DEADLINE_S) -> None:
     """From now on a signal, and the deadline, end what goes on."""
-    for number in _SIGNALS:
+    for number in ENDING:
         signal.signal(number, _on_signal)
     signal.alarm(deadline_s)
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:
     """Whatever goes on ends at once; on its way out it puts the medium back, and is not disturbed in that."""
-    for other in _SIGNALS:
+    for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     if number == signal.SIGALRM:
         raise Overdue
@@ -180,8 +202,7 @@ def run(arguments: Sequence[str]) -> int:
     if given.what == "tidy":
         return tidy(given.media)
     with socket.socket(fileno=os.dup(0)) as connection:
-        serve(connection, given.media, given.config)
-    return 0
+        return serve(connection, given.media, given.config)
 
 
 def main() -> None:

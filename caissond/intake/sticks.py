@@ -10,7 +10,7 @@ FILESYSTEMS = ("vfat", "exfat", "ext2", "ext3", "ext4")
 """What is mounted; the same as in the udev rule and in packaging/caisson-mount."""
 SETTLE_S = 2.0
 """Partitions come after their disk."""
-MOUNT_S = 10.0
+MOUNT_S = 30.0
 """A filesystem that is not mounted by then will not be."""
 
 # Boot loaders and Windows put these beside the partition with the files on it. MBR numbers as udev writes them, GPT

@@ -13,6 +13,7 @@ from pydantic import ValidationError, model_validator
 from caissond.errors import ConfigError
 from caissond.model.health_check import HealthCheck, HealthKind
 from caissond.model.ids import is_private_name
+from caissond.model.service_policy import Policy
 from caissond.model.table import Table, Text
 from caissond.model.toml import dotted, first_problem, line_of, parse_toml
 
@@ -22,6 +23,7 @@ __all__ = [
     "Docker",
     "HealthCheck",
     "HealthKind",
+    "Policy",
     "Rollback",
     "Service",
     "parse_catalog",
@@ -67,6 +69,7 @@ class Service(Table):
     compose: Compose | None = None
     health_check: HealthCheck = HealthCheck()
     rollback: Rollback = Rollback()
+    policy: Policy = Policy()
     signers: tuple[Text, ...] = ()
     """Patterns of the principals that may sign for it, as ssh_config(5) spells them; empty: every signer."""
     after: tuple[Text, ...] = ()

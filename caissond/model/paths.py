@@ -84,5 +84,10 @@ class Paths:
         return self.run_dir / "stick.sock"
 
     @property
+    def hold(self) -> Path:
+        """While it is there, no update begins."""
+        return self.run_dir / "hold"
+
+    @property
     def status(self) -> Path:
         return self.run_dir / "status.json"

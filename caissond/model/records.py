@@ -255,6 +255,7 @@ class AuditKind(StrEnum):
     ROLLBACK_FAILED = "rollback_failed"
     UPDATE_COMMITTED = "update_committed"
     TIME_FLOOR_RESET = "time_floor_reset"
+    RELEASE_APPROVED = "release_approved"
 
 
 class AuditEvent(_Frozen):

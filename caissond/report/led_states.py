@@ -14,7 +14,7 @@ from caissond.report.led_patterns import SHOWN, Role, State
 SUCCESS_SHOWN_S = 600.0
 """A success need not be shown for ever where no stick is pulled."""
 SUCCESS_SEEN_S = 2.0
-"""A stick that is found to be gone sooner was pulled while the gate ran, as it may be: nobody has seen the success yet."""
+"""A stick that is found to be gone sooner was pulled while the gate ran: nobody has seen the success yet."""
 
 
 class Shown(IntEnum):
@@ -40,8 +40,6 @@ _MEDIA = {
     "media.needed": State.READING,
     "media.done": State.SAFE,
     "media.empty": State.SAFE,
-    "media.unreadable": State.SAFE,
-    "media.incomplete": State.SAFE,
     "media.unsupported": State.SAFE,
     "media.not_mounted": State.SAFE,
 }
@@ -84,7 +82,7 @@ def after_event(situation: Situation, event: Event, now: float) -> Situation:
         now: on any clock that does not jump.
     """
     code = event.code
-    if code in _MEDIA or code == "media.gone":
+    if code in _MEDIA or code in _MEDIA_FAULTS or code == "media.gone":
         return _after_media(situation, event, now)
     if "outcome" in event.fields:
         return _after_outcome(situation, Outcome(event.fields["outcome"]), now)
@@ -102,8 +100,10 @@ def _after_media(situation: Situation, event: Event, now: float) -> Situation:
     name = event.fields.get("medium", "")
     media = {other: state for other, state in situation.media.items() if other != name}
     shown = situation.shown
-    if event.code != "media.gone":
+    if event.code in _MEDIA:
         media[name] = _MEDIA[event.code]
+    elif event.code in _MEDIA_FAULTS and name in situation.media:
+        media[name] = situation.media[name]  # there may be a good package on it, too
     was_seen = now - situation.shown_since >= SUCCESS_SEEN_S
     if event.code == "media.found" or (event.code == "media.gone" and shown is Shown.SUCCESS and was_seen):
         shown = Shown.NOTHING

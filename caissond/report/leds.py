@@ -21,7 +21,7 @@ from caissond.report.led_patterns import Role, State, choose_blink, plan_writes
 from caissond.report.led_states import Resting, Situation, after_event, after_rest, state_for
 
 ANSWER_S = 1.0
-SPARED_S = 60.0
+SPARED_S = 10.0
 """A program that did not answer is not asked again for so long: a LED is not worth a wait at each event."""
 
 _ANSWER_LIMIT_BYTES = 512
@@ -64,6 +64,8 @@ class UnitWriter:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self._connection: socket.socket | None = None
+        self._owed = 0
+        """Answers that did not come in time. They come once the program is up: on a slow device that takes a while."""
         self._spared_until = 0.0
 
     def put(self, name: str, file: str, value: str) -> None:
@@ -77,7 +79,6 @@ class UnitWriter:
                 self.close()
                 answer = self._ask(line)
         except TimeoutError as exc:
-            self.close()
             self._spared_until = time.monotonic() + SPARED_S
             raise TimeoutError("no answer") from exc
         except OSError:
@@ -89,18 +90,25 @@ class UnitWriter:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection = None
+        self._connection, self._owed = None, 0
 
     def _ask(self, line: bytes) -> bytes:
         connection = self._connect()
         connection.sendall(line)
-        answer = b""
-        while not answer.endswith(b"\n") and len(answer) < _ANSWER_LIMIT_BYTES:
-            chunk = connection.recv(_ANSWER_LIMIT_BYTES)
-            if not chunk:
-                raise ConnectionError("the connection was closed")
-            answer += chunk
+        self._owed += 1
+        while self._owed:
+            answer = self._read_line(connection)
+            self._owed -= 1
         return answer
+
+    def _read_line(self, connection: socket.socket) -> bytes:
+        line = b""
+        while not line.endswith(b"\n") and len(line) < _ANSWER_LIMIT_BYTES:
+            byte = connection.recv(1)
+            if not byte:
+                raise ConnectionError("the connection was closed")
+            line += byte
+        return line
 
     def _connect(self) -> socket.socket:
         if self._connection is None:
@@ -132,9 +140,11 @@ class Leds:
         self._names: Mapping[Role, str] = {}
         self._situation = Situation()
         self._lit: dict[str, State] = {}
-        """By LED: what it was last told to show. At any change all are set, those that could not be before too."""
+        """By LED: what it shows; one that could not be set is tried again with the next event or rest."""
         self._known: dict[str, _Led] = {}
         self._told: set[str] = set()
+        self._late: set[str] = set()
+        """No answer once: that is told when there is none the next time either."""
         self._tell: Tell = lambda _code, _text: None
 
     def configure(self, settings: LedSettings, tell: Tell) -> None:
@@ -146,6 +156,7 @@ class Leds:
             dropped = set(self._names.values()) - set(names.values())
             self._choose_writer()
             self._told.clear()
+            self._late.clear()
             self._known.clear()
             problems = self._set_all(dict.fromkeys(dropped, State.OFF))
             self._names, self._lit = names, {}
@@ -168,6 +179,7 @@ class Leds:
     def close(self) -> None:
         """Turn them off: what a LED says is not to outlive who says it."""
         with self._lock:
+            self._lit = {}
             self._set_all(dict.fromkeys(self._names.values(), State.OFF))
             self._names = {}
             self._writer.close()
@@ -187,19 +199,25 @@ class Leds:
         return self._set_all({name: state_for(role, self._situation) for role, name in self._names.items()})
 
     def _set_all(self, wanted: dict[str, State]) -> list[str]:
-        if wanted == self._lit:
-            return []
-        self._lit = wanted
-        return [problem for name, state in wanted.items() if (problem := self._set(name, state))]
+        todo = {name: state for name, state in wanted.items() if self._lit.get(name) is not state}
+        return [problem for name, state in todo.items() if (problem := self._set(name, state))]
 
     def _set(self, name: str, state: State) -> str:
+        self._lit.pop(name, None)
         try:
             self._write(name, state)
+        except TimeoutError as exc:
+            if name not in self._late:
+                self._late.add(name)
+                return ""
+            return self._news(name, f"cannot set the LED {name}: {exc}")
         except OSError as exc:
             return self._news(name, f"cannot set the LED {name}: {exc.strerror or exc}")
         except ValueError as exc:
             return self._news(name, f"cannot set the LED {name}: {exc}")
+        self._lit[name] = state
         self._told.discard(name)
+        self._late.discard(name)
         return ""
 
     def _news(self, name: str, problem: str) -> str:

@@ -39,6 +39,10 @@ class Delivery:
     host: str
     files: Mapping[str, str]
     """By name: receipts, or an inventory."""
+    device: str = ""
+    """The filesystem that is meant, by `device_at`. Empty: whichever is there."""
+    sequence: str = ""
+    """Its disk, by the kernel's count of what was plugged in. Empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,24 @@ class Outside:
 
 
 def encode_delivery(delivery: Delivery) -> bytes:
-    document = {"place": str(delivery.place), "host": delivery.host, "files": dict(delivery.files)}
+    document = {
+        "place": str(delivery.place),
+        "device": delivery.device,
+        "sequence": delivery.sequence,
+        "host": delivery.host,
+        "files": dict(delivery.files),
+    }
     return json.dumps(document).encode()
+
+
+def device_at(place: Path | int) -> str:
+    """The filesystem of a folder, major:minor as stat(2) says.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    number = os.stat(place).st_dev  # noqa: PTH116 (or a descriptor)
+    return f"{os.major(number)}:{os.minor(number)}"
 
 
 def parse_delivery(document: bytes) -> Delivery:
@@ -61,12 +81,18 @@ def parse_delivery(document: bytes) -> Delivery:
         ValueError: it is not as caissond makes it.
     """
     match json.loads(document):
-        case {"place": str(place), "host": str(host), "files": dict(files)}:
+        case {
+            "place": str(place),
+            "device": str(device),
+            "sequence": str(sequence),
+            "host": str(host),
+            "files": dict(files),
+        }:
             checked = {_checked_name(name): _checked_text(text) for name, text in files.items()}
             if not 0 < len(checked) <= MAX_FILES or not place.startswith("/") or "\0" in place:
                 raise ValueError(f"expected an absolute path and 1 to {MAX_FILES} files")
-            return Delivery(Path(place), host, checked)
-    raise ValueError("expected a place, a host and files")
+            return Delivery(Path(place), host, checked, device, sequence)
+    raise ValueError("expected a place, its device, a host and files")
 
 
 def _checked_name(name: object) -> str:

@@ -8,10 +8,12 @@ Nothing but the standard library is imported here: each delivery starts a proces
 import errno
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 
 FOLDER = "caisson-receipts"
 KEEP_PAIRS = 100
@@ -54,6 +56,27 @@ def write_files(root: int, host: str, files: Mapping[str, bytes], *, keep_pairs:
         _prune(folder, keep_pairs)
         for descriptor in (folder, receipts, root):
             os.fsync(descriptor)
+
+
+def read_ours(place: Path, host: str, name: str, *, limit_bytes: int) -> bytes:
+    """The beginning of a file in this host's folder; nothing is written.
+
+    Args:
+        place: the medium's topmost folder.
+
+    Raises:
+        OSError: it is not there, is behind a link or is no regular file.
+    """
+    with ExitStack() as opened:
+        folder = None
+        for step in (place, FOLDER, host_folder(host)):
+            folder = os.open(step, _FOLDER_FLAGS, dir_fd=folder)
+            opened.callback(os.close, folder)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
+            return file.read(limit_bytes)
 
 
 @contextmanager

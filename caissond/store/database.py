@@ -57,6 +57,12 @@ _MIGRATIONS: tuple[str, ...] = (
         identity TEXT NOT NULL, terms TEXT NOT NULL, sha256 TEXT NOT NULL, outcome TEXT NOT NULL,
         PRIMARY KEY(identity, terms, sha256)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE sighting(
+        service TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL,
+        at_s INTEGER NOT NULL, approved INTEGER NOT NULL,
+        PRIMARY KEY(service, version, digest)) WITHOUT ROWID;
+    """,
 )
 
 

@@ -2,7 +2,7 @@
 written down, and without reading a layer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +18,13 @@ from caissond.model.text import printable
 from caissond.package.image import Image
 from caissond.package.validate import Package, check_layout, read_target
 from caissond.update.baseline import with_baseline
+from caissond.update.bundle import check_together
 from caissond.update.device import Device
+from caissond.update.leave import plan_leave
 from caissond.update.policy import Act, Decision, check_runtime, plan_release, select_targets_on
+from caissond.update.space import check_room
 from caissond.update.survey import check_health_check, check_reference, check_settled, survey
+from caissond.update.timing import plan_together
 from caissond.update.trusting import check_trust
 
 
@@ -37,10 +41,16 @@ class Request:
     """By service, the newest version in the same place."""
     on_read: Callable[[], None] = lambda: None
     """Told when nothing more is read from the package while the update goes on."""
+    on_later: Callable[[Sequence[Release]], None] = lambda _releases: None
+    """Told which of its releases are news when it is not their time."""
 
 
 class PassedOver(CaissonError):
     """Nothing is wrong with the package, and nothing is to be done."""
+
+
+class NotYet(CaissonError):
+    """Nothing is wrong with the package, and it is not its time."""
 
 
 @dataclass
@@ -112,21 +122,66 @@ class Acceptance:
 
         Raises:
             Refusal: one that must not be applied: then none is.
-            PassedOver: it is news for none.
+            PassedOver: it is news for none, or the catalog says never.
+            NotYet: it is news for one that has to wait: then all do.
             HostUnavailable: Docker does not answer.
+        """
+        decisions = self.decide(taken)
+        whole = plan_together(decisions)
+        pairs = tuple(zip(taken, decisions, strict=True))
+        if any(decision.code == "release.too_many_attempts" for decision in decisions):
+            self._forgive(pairs)
+        if whole.act is Act.REFUSE or (whole.act is Act.NEVER and self._is_by_hand):
+            raise Refusal(whole.reason, code=whole.code)
+        if whole.act is Act.LATER:
+            self._put_off(pairs)
+            raise NotYet(whole.reason, code=whole.code)
+        if whole.act is not Act.APPLY:
+            raise PassedOver(whole.reason, code=whole.code)
+        return tuple(one for one, decision in pairs if decision.act is Act.APPLY)
+
+    def decide(self, taken: tuple[Taken, ...]) -> tuple[Decision, ...]:
+        """What is to be done for each of its services. Nothing is changed by asking.
+
+        Raises:
+            Refusal: a service that this version cannot update.
+            HostUnavailable: Docker does not answer, or an earlier update is not settled.
         """
         names = [check_runtime(one.service) for one in taken]
         for one in taken:
             check_settled(self._device.journal, one.service)
         self._device.docker.ping()
-        decisions = [self._decide(one.release, name) for one, name in zip(taken, names, strict=True)]
-        for decision in decisions:
-            if decision.act is Act.REFUSE:
-                raise Refusal(decision.reason, code=decision.code)
-        wanted = [one for one, decision in zip(taken, decisions, strict=True) if decision.act is Act.APPLY]
-        if not wanted:
-            raise PassedOver(decisions[0].reason, code=decisions[0].code)
-        return tuple(wanted)
+        return tuple(self._decide(one, name) for one, name in zip(taken, names, strict=True))
+
+    @property
+    def _is_by_hand(self) -> bool:
+        return self._turn.request.origin is Origin.COMMAND
+
+    def _forgive(self, pairs: Sequence[tuple[Taken, Decision]]) -> None:
+        """Whoever brings once more what was cut off too often means it."""
+        for one, decision in pairs:
+            if decision.code == "release.too_many_attempts":
+                self._device.releases.clear_attempts(one.release)
+
+    def _put_off(self, pairs: Sequence[tuple[Taken, Decision]]) -> None:
+        for one, decision in pairs:
+            if decision.code == "policy.soak":
+                self._device.sightings.see(one.release)
+        news = [one.release for one, decision in pairs if decision.act in (Act.APPLY, Act.LATER)]
+        self._turn.request.on_later(news)
+
+    def check_host(self, taken: tuple[Taken, ...]) -> tuple[tuple[Part, ...], tuple[int, ...]]:
+        """Whether the services, and the room on the disk, are fit for the update.
+
+        Returns:
+            What it needs to know of each, and how many bytes the layers of each may unpack to.
+
+        Raises:
+            Refusal: what is not.
+        """
+        parts = tuple(self.survey(one) for one in taken)
+        check_together(parts)
+        return parts, check_room(self._device, [(one.image, one.target) for one in taken])
 
     def survey(self, one: Taken) -> Part:
         """Everything that Docker has a say in, with what the undos will need.
@@ -146,7 +201,13 @@ class Acceptance:
         before = with_baseline(device, service, before)
         return Part(container_name=name, release=release, before=before, vouched=self._turn.is_vouched)
 
-    def _decide(self, release: Release, name: str) -> Decision:
+    def _decide(self, one: Taken, name: str) -> Decision:
+        decision = self._decide_release(one.release, name)
+        if decision.act is not Act.APPLY:
+            return decision
+        return plan_leave(self._device, one.service, one.release, by_hand=self._is_by_hand)
+
+    def _decide_release(self, release: Release, name: str) -> Decision:
         installed = self._device.releases.installed(release.service)
         decision = self._plan(release, installed)
         if decision.code == "release.already_installed" and installed is not None:
@@ -154,8 +215,6 @@ class Acceptance:
             if container is None or container["Image"] != installed.image_id:
                 # somebody removed or replaced the container by hand since
                 decision = self._plan(release, None)
-        if decision.code == "release.too_many_attempts":
-            self._device.releases.clear_attempts(release)  # whoever brings it once more means it
         if decision.code == "package.downgrade" and self._device.releases.downgrade_used(release):
             reason = f"{decision.reason} once more: its leave to go back was used before"
             decision = Decision(decision.act, decision.code, reason)

@@ -10,7 +10,7 @@ from semver import Version
 from caissond.errors import CaissonError, HostUnavailable, Refusal, SourceGone, StoreError
 from caissond.host.ingest import import_image, sweep_intermediates
 from caissond.intake.scan import Signature
-from caissond.model.catalog import HealthCheck
+from caissond.model.catalog import HealthCheck, Service
 from caissond.model.ids import ImageId, UpdateId
 from caissond.model.records import GOING_BACK, AuditKind, Failure, Outcome, Part, Record, Status, Verdict
 from caissond.package.image import Image
@@ -19,6 +19,7 @@ from caissond.update.conclude import conclude
 from caissond.update.container_steps import ContainerSteps, step_names
 from caissond.update.device import Device
 from caissond.update.engine import after_restart, drive
+from caissond.update.images import clean_images
 from caissond.update.step_tools import Tools
 from caissond.update.trusting import raise_time_floor
 from caissond.update.verdicts import is_unsettled, outcome_of, verdict_on
@@ -151,7 +152,7 @@ class Run:
         check = service.health_check if service else HealthCheck()  # it may have left the catalog since
         tools = Tools(
             docker=device.docker, releases=device.releases, host=self._host, claim=device.claim,
-            state_dir=device.paths.state_dir, stop_timeout_s=device.settings.docker.stop_timeout_secs,
+            state_dir=device.paths.state_dir, stop_timeout_s=_stop_timeout_s(device, service),
         )  # fmt: skip
         return ContainerSteps(part, self._record.update_id, check, tools)
 
@@ -254,6 +255,7 @@ class Run:
         if settled:
             for part in self._parts:
                 self._tried(part.clean_up)
+            self._tried(lambda: clean_images(self._device))
         return settled
 
     def _keep_up(self) -> None:
@@ -284,6 +286,8 @@ class Run:
                 )
             if outcome is Outcome.SUCCEEDED or (failure is not None and (failure.verdict or failure.refused)):
                 self._device.releases.clear_attempts(part.release)
+            if outcome is Outcome.SUCCEEDED or (failure is not None and failure.verdict):
+                self._device.sightings.forget(part.release)
             if outcome is Outcome.SUCCEEDED:
                 self._remember_commit(part)
 
@@ -299,6 +303,12 @@ class Run:
             raise_time_floor(releases, part.release.created_at, self._device.now())
         if installed and Version.parse(part.release.version) < Version.parse(installed.release.version):
             releases.use_downgrade(part.release)
+
+
+def _stop_timeout_s(device: Device, service: Service | None) -> int | None:
+    """What the service's policy says comes first; None: the container's own."""
+    own = service.policy.stop_timeout_secs if service else None
+    return device.settings.docker.stop_timeout_secs if own is None else own
 
 
 def _describe(part: Part) -> str:

@@ -53,9 +53,14 @@ def check_together(parts: Sequence[Part]) -> None:
     """
     containers = {part.container_name: part.release.service for part in parts}
     images: dict[str, str] = {}
+    dependants: dict[str, str] = {}
     for part in parts:
         service, reference = part.release.service, part.release.reference
         for dependant in part.before.dependants:
+            if dependant.name in dependants:
+                text = f"cannot update {dependants[dependant.name]} with {service}: {dependant.name} depends on both"
+                raise Refusal(text, code="package.bundle_conflict")
+            dependants[dependant.name] = service
             if dependant.name in containers:
                 text = f"cannot update {containers[dependant.name]} with {service}: it is made again as its dependant"
                 raise Refusal(text, code="package.bundle_conflict")

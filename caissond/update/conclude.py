@@ -6,6 +6,7 @@ from caissond.errors import CaissonError
 from caissond.model.records import GOING_BACK, Outcome, Verdict
 from caissond.report.receipts import write_receipt
 from caissond.update.device import Device
+from caissond.update.timing import LATER_CODES
 
 _TOLD = {
     Outcome.SUCCEEDED: ("update.committed", "the service runs the new release"),
@@ -52,7 +53,8 @@ def _sentence(verdict: Verdict) -> tuple[str, str]:
     name = verdict.package
     if verdict.outcome is Outcome.POSTPONED:
         hint = f"; {verdict.hint}" if verdict.hint else ""
-        return "update.postponed", f"{name}: has to wait: {verdict.message}{hint}"
+        code = verdict.code if verdict.code in LATER_CODES else "update.postponed"
+        return code, f"{name}: has to wait: {verdict.message}{hint}"
     if verdict.outcome is Outcome.REFUSED:
         return verdict.code, f"{name}: refused: {verdict.message}"
     if verdict.outcome in (Outcome.SKIPPED, Outcome.NOTHING_TO_DO):

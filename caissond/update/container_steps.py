@@ -309,10 +309,6 @@ class ContainerSteps:
         self._dependants.clean_up()
         self._old.remove_parked()
         self._docker.untag(self._ingest_tag)
-        earlier = self._before.installed
-        if earlier is not None:
-            with suppress(Conflict):
-                self._docker.untag(keep_tag(self._tools.claim, earlier.update_id, self._service))
 
     def keep_up(self) -> None:
         """Once undone: start the old release where it does not run after all."""

@@ -20,6 +20,7 @@ from caissond.store.database import Database
 from caissond.store.history import History
 from caissond.store.journal import Journal
 from caissond.store.releases import Releases
+from caissond.store.sightings import Sightings, boot_clock
 
 SYNC_DEADLINE_S = 600
 READ_STALL_S = 60
@@ -44,6 +45,8 @@ class Device:
     beat: Callable[[float], None] = lambda _silent_s: None
     veto: Callable[[Mapping[str, str]], None] = lambda _fields: None
     """Asked last before an update begins: raises Refusal to refuse it, HostUnavailable to put it off."""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    boot: Callable[[], float] = boot_clock
     stop: threading.Event = field(default_factory=threading.Event)
     config_problem: ConfigError | None = None
     """Settings or catalog cannot be used: what was cut off is settled, and packages wait."""
@@ -52,8 +55,12 @@ class Device:
     def claim(self) -> str:
         return claim_of(self.paths.state_dir)
 
+    @property
+    def sightings(self) -> Sightings:
+        return Sightings(self.database, self.boot)
+
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self.clock()
 
     def check_stop(self) -> None:
         """Raises Stopping when we were asked to stop."""

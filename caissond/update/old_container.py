@@ -200,5 +200,4 @@ def stop_container(tools: Tools, container: Inspect) -> None:
         grace_s = DEFAULT_GRACE_S if own is None else int(own)
     if grace_s < 0:
         grace_s = ENDLESS_GRACE_S  # "wait for ever" is more than we can
-    tools.host.beat(grace_s)
     tools.docker.stop(container["Id"], grace_s=grace_s)

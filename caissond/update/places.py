@@ -9,6 +9,8 @@ from caissond.update.faulty_sticks import FaultySticks
 from caissond.update.media_reports import asks_for_inventory
 from caissond.update.order import MOST_TURNS, Turns, by_place
 
+MOST_INCOMPLETE = 10
+"""Files that are told one by one in one look."""
 SOON_S = 1.0
 """When to look again at something that still grows."""
 
@@ -40,6 +42,8 @@ class Places:
         self._told: dict[Path, tuple[str | None, bool]] = {}
         self.growing: frozenset[Path] = frozenset()
         """Where something may soon be complete, by the last look."""
+        self.fruitless: frozenset[Path] = frozenset()
+        """Media with nothing on them that gets a turn, though they are not empty, by the last look."""
 
     def look(self) -> tuple[list[Found], float | None]:
         """Look at every place once.
@@ -50,7 +54,7 @@ class Places:
         media = self._media()
         self._tell_changes({place.path: place for place in media})
         found: list[Found] = []
-        self.growing = frozenset()
+        self.growing = self.fruitless = frozenset()
         waits = [self._faulty.look([place.path for place in media])]
         for place in (Place(self._device.paths.inbox, Origin.INBOX, read_only=False), *media):
             if self._scanner.is_finished(place):
@@ -61,6 +65,8 @@ class Places:
             waits.append(SOON_S if scan.pending else None)
             if scan.pending:
                 self.growing |= {place.path}
+            if place.origin is Origin.MEDIA and not scan.complete and (scan.incomplete or scan.problem):
+                self.fruitless |= {place.path}
         return found, min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def pass_over(self, turns: Turns) -> None:
@@ -109,9 +115,12 @@ class Places:
     def _tell_incomplete(self, place: Place, files: Sequence[Found]) -> None:
         code = "media.incomplete" if place.origin is Origin.MEDIA else "inbox.incomplete"
         medium = place.path.name if place.origin is Origin.MEDIA else ""
-        for file in files:
+        for file in files[:MOST_INCOMPLETE]:
             name = file.path.name
             self._device.bus.tell(code, f"{name}: stays incomplete", package=name, medium=medium)
+        if len(files) > MOST_INCOMPLETE:
+            text = f"{medium or 'the inbox'}: {len(files) - MOST_INCOMPLETE} more files stay incomplete"
+            self._device.bus.tell(code, text, medium=medium)
 
     def _is_there(self, place: Place) -> bool:
         """Still: after a yank vfat lists nothing, without an error (docs/intake.md)."""

@@ -18,7 +18,11 @@ MAX_ATTEMPTS = 3
 
 class Act(StrEnum):
     APPLY = "apply"
+    LATER = "later"
     SKIP = "skip"
+    """Nothing is to be done."""
+    NEVER = "never"
+    """Not by itself: the catalog says so."""
     REFUSE = "refuse"
 
 
@@ -29,6 +33,8 @@ class Decision:
     act: Act
     code: str = ""
     reason: str = ""
+    wait_s: float | None = None
+    """For LATER: in how many seconds it may be otherwise; None when nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ Whoever takes the lock settles first. All of it can be cut off and run again.
 import shutil
 from contextlib import suppress
 
-from caissond.errors import CaissonError, Conflict, HostUnavailable
+from caissond.errors import CaissonError, HostUnavailable
 from caissond.host.docker import Inspect
 from caissond.host.ingest import sweep_intermediates
-from caissond.model.ids import PARKED_MARK, keep_tag, update_of_tag
-from caissond.model.records import Installed, Outcome, Verdict
+from caissond.model.ids import PARKED_MARK
+from caissond.model.records import Outcome, Verdict
 from caissond.store.database import Origin
 from caissond.update.apply import Run
 from caissond.update.device import Device
+from caissond.update.images import clean_images
 from caissond.update.rebuild import rebuild
 
 _KINDS = (
@@ -57,10 +58,9 @@ def _clear_work(device: Device) -> None:
 
 def _sweep(device: Device) -> None:
     """Parked containers and private tags that no release needs any more."""
-    installed = device.releases.all_installed()
     try:
         _remove_parked(device)
-        _remove_tags(device, installed)
+        clean_images(device)
         _remove_intermediates(device)
     except HostUnavailable:
         raise
@@ -103,13 +103,3 @@ def _remove_intermediates(device: Device) -> None:
     """
     running = {record.update_id for record in device.journal.unfinished()}
     sweep_intermediates(device.docker, claim=device.claim, is_running=lambda update_id: update_id in running)
-
-
-def _remove_tags(device: Device, installed: tuple[Installed, ...]) -> None:
-    running = {record.update_id for record in device.journal.unfinished()}
-    kept = {keep_tag(device.claim, known.update_id, known.release.service) for known in installed}
-    for tag in device.docker.tags():
-        update_id = update_of_tag(device.claim, tag)
-        if update_id is not None and update_id not in running and tag not in kept:
-            with suppress(Conflict):  # the only tag of an image that a container uses
-                device.docker.untag(tag)

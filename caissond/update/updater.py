@@ -17,9 +17,8 @@ from caissond.model.manifest import Manifest
 from caissond.model.records import AuditKind, Outcome, Part, Record, Verdict
 from caissond.package.staging import open_regular
 from caissond.package.validate import read_package
-from caissond.update.acceptance import Acceptance, PassedOver, Request, Taken, Turn
+from caissond.update.acceptance import Acceptance, NotYet, PassedOver, Request, Taken, Turn
 from caissond.update.apply import Run, StagedImage
-from caissond.update.bundle import check_together
 from caissond.update.conclude import conclude
 from caissond.update.device import Device
 from caissond.update.handled import Handled, identify
@@ -27,7 +26,6 @@ from caissond.update.policy import (
     NOT_FOR_THIS_DEVICE,
     WAIT_FOR_THE_HOST,
 )
-from caissond.update.space import check_room
 from caissond.update.verdicts import is_about_package, verdict_without_update
 
 WAITS = WAIT_FOR_THE_HOST | {"package.changed", "package.not_found", "service.paused"}
@@ -99,7 +97,7 @@ class Updater:
             assert turn.package is not None  # that would be the problem
             taken = Acceptance(self._device, turn).take_in(source, turn.package)
             return self._update(source, turn, taken, file)
-        except (Refusal, PassedOver, SourceGone, Stopping, DockerError, HostUnavailable) as exc:
+        except (Refusal, PassedOver, NotYet, SourceGone, Stopping, DockerError, HostUnavailable) as exc:
             if self._is_running(turn):
                 raise
             return self._conclude_without_update(turn, exc)
@@ -107,9 +105,7 @@ class Updater:
     def _update(self, source: BinaryIO, turn: Turn, taken: tuple[Taken, ...], file: Signature) -> Verdict:
         device, acceptance = self._device, Acceptance(self._device, turn)
         taken = acceptance.choose(taken)
-        parts = tuple(acceptance.survey(one) for one in taken)
-        check_together(parts)
-        limits_bytes = check_room(device, [(one.image, one.target) for one in taken])
+        parts, limits_bytes = acceptance.check_host(taken)
         self._accept(parts, turn)
         self._ask_veto(parts, turn)
         device.check_stop()
@@ -157,7 +153,7 @@ class Updater:
     def _conclude_without_update(
         self, turn: Turn, error: CaissonError, manifest: Manifest | None = None
     ) -> Verdict:
-        outcome, error = _outcome_of(error, turn.request.origin)
+        outcome, error = end_without_update(error, turn.request.origin)
         if outcome is Outcome.REFUSED:
             self._device.audit(
                 turn.update_id, AuditKind.VALIDATION_REJECTED, f"{error.code}: {error.message}"
@@ -171,7 +167,7 @@ class Updater:
         return verdict
 
 
-def _outcome_of(error: CaissonError, origin: Origin) -> tuple[Outcome, CaissonError]:
+def end_without_update(error: CaissonError, origin: Origin) -> tuple[Outcome, CaissonError]:
     """How a turn without an update ended. On a medium, packages for other devices are no faults; a file that may
     still grow is looked at again, except where an operator named it.
     """

@@ -21,7 +21,7 @@ class Visits:
         """
         self._device = device
         self._media = media
-        self._reports = MediaReports(device)
+        self._reports = MediaReports(device, left_in=self._mounted())
         self._to_try: dict[Path, set[Path]] = {}
         """By medium: the packages on it that have not been tried in this round."""
         self._waiting: dict[Path, set[Path]] = {}
@@ -82,17 +82,21 @@ class Visits:
         if file.place.origin is Origin.MEDIA:
             self._want(file.place.path)
 
-    def answer_requests(self, now: Iterable[Found], growing: Set[Path]) -> None:
+    def answer_requests(
+        self, now: Iterable[Found], growing: Set[Path], fruitless: Set[Path] = frozenset()
+    ) -> None:
         """Write the inventory to the media that ask for it; where packages come first, it is written after them.
 
         Args:
             now: what is tried next.
             growing: media on which something may soon be complete.
+            fruitless: media with nothing on them that gets a turn.
         """
+        self._held_up |= fruitless
         self._sequences = {}
         self._growing = growing
         for place in sorted(self._mounted().keys() - {file.place.path for file in now} - growing):
-            if self._reports.write_inventory(place) or place in self._held_up:
+            if self._reports.write_inventory(place, self._sequence(place)) or place in self._held_up:
                 self._held_up.discard(place)
                 self._tell_if_safe(place)
 
@@ -103,10 +107,10 @@ class Visits:
         if not self._is_there(place):
             self._reports.give_up(place)
         elif is_last or self._reports.is_due(place):
-            self._reports.write_receipts(place)
+            self._reports.write_receipts(place, self._sequence(place))
         if is_last and self._is_there(place):
             if place not in self._growing:
-                self._reports.write_inventory(place)
+                self._reports.write_inventory(place, self._sequence(place))
             self._tell_if_safe(place)
 
     def _tell_if_safe(self, place: Path) -> None:
@@ -131,6 +135,10 @@ class Visits:
         """Still, and not another one in its place."""
         now = self._mounted()
         return place in now and now[place] == self._sequences.get(place, now[place])
+
+    def _sequence(self, place: Path) -> str:
+        """What tells the medium that was looked at from another one."""
+        return self._sequences.get(place) or self._mounted().get(place, "")
 
     def _mounted(self) -> dict[Path, str]:
         return {place.path: place.sequence for place in self._media()}

@@ -17,6 +17,7 @@ from caissond.intake.scan import Found, Origin, Place, Scanner, Signature
 from caissond.store.lock import hold_lock
 from caissond.update.acceptance import Request
 from caissond.update.device import Device
+from caissond.update.leave import Waiting
 from caissond.update.order import Turns, peek_all, plan_turns
 from caissond.update.places import Places
 from caissond.update.recovery import settle
@@ -58,6 +59,7 @@ class Worker:
         self._places = Places(device, scanner, media, on_gone=self._visits.forget)
         self._on_scanned = on_scanned
         self._patience = Patience()
+        self._waiting = Waiting(device)
         self._busy_told = False
         self._settle_s = FIRST_WAIT_S
 
@@ -86,14 +88,16 @@ class Worker:
             StoreError: the state database cannot be used.
         """
         found, wait_s = self._places.look()
-        again = Again(wait_s)
+        found = self._waiting.due(found)
+        self._waiting.save_time()
+        again = max((Again(wait_s), Again(self._waiting.wait_s)), key=_urgency)
         self._on_scanned()
         if self._device.config_problem is not None:
             self._visits.begin(found, now=())
-            self._visits.answer_requests((), self._places.growing)
+            self._visits.answer_requests((), self._places.growing, self._places.fruitless)
             return NEVER
         now = [file for file in found if self._patience.is_over(file) and os.path.lexists(file.path)]
-        self._visits.answer_requests(now, self._places.growing)
+        self._visits.answer_requests(now, self._places.growing, self._places.fruitless)
         if not now:
             return again
         try:
@@ -126,9 +130,9 @@ class Worker:
             self._device.beat(0)
             if self._handle(updater, turn.file, turn.newest_here):
                 self._put_away(turn.file)
-            else:
+            elif turn.file not in self._waiting:
                 again = self._patience.put_off(turn.file)
-        return again
+        return max((again, Again(self._waiting.wait_s)), key=_urgency)
 
     def _pass_over(self, turns: Turns) -> None:
         self._places.pass_over(turns)
@@ -138,8 +142,9 @@ class Worker:
     def _handle(self, updater: Updater, file: Found, newest: Mapping[str, str]) -> bool:
         """Whether the package has had its turn."""
         request = Request(
-            file.path, file.place.origin, newest_here=newest, on_read=lambda: self._visits.is_read(file)
-        )
+            file.path, file.place.origin, newest_here=newest, on_read=lambda: self._visits.is_read(file),
+            on_later=lambda releases: self._waiting.put_off(file, releases),
+        )  # fmt: skip
         try:
             verdict = updater.handle(request)
         except CaissonError:
@@ -154,6 +159,9 @@ class Worker:
             )
             settle(self._device)
             self._visits.has_to_wait(file)
+            return False
+        if file in self._waiting:  # nothing is read until its time, so its medium may be removed
+            self._visits.had_its_turn(file, verdict)
             return False
         if verdict is not None and verdict.retry:
             self._visits.has_to_wait(file)

@@ -125,8 +125,8 @@ class DyingDocker(Docker):
         self._left = cell.changes
         self._counts = False
 
-    def _call(self, what: str, request: Callable[[Any], Any]) -> Any:
-        answer = super()._call(what, request)
+    def _call(self, what: str, request: Callable[[Any], Any], *, more_s: float = 0) -> Any:
+        answer = super()._call(what, request, more_s=more_s)
         self._counts |= what.startswith(CHANGES[0])
         self._left -= self._counts and what.startswith(CHANGES)
         if self._left == 0:

@@ -22,8 +22,12 @@ def _case(options: str = "", *command: str, then: tuple[str, ...] = (), runs: bo
 CASES = {
     # its image's defaults, and its own words instead
     "nothing of its own": _case(),
-    "variables": _case("-e MODE=mine -e SITE=a=b -e NOWHERE -e EMPTY= -e MODE2=old"),
-    "labels": _case("-l maintainer=me -l mine=1 -l empty="),
+    "variables and labels": _case(
+        "-e MODE=mine -e SITE=a=b -e NOWHERE -e EMPTY= -e MODE2=old -l maintainer=me -l mine=1 -l empty="
+    ),
+    "user, folder, signal, terminal": _case(
+        "--user 1000:1000 --workdir /etc --stop-signal SIGINT --stop-timeout 3 --tty --interactive"
+    ),
     "command": _case("", "sh", "-c", "trap 'exit 0' TERM QUIT; sleep 99 & wait"),
     "entrypoint": _case("--entrypoint sleep", "2147483647"),
     "entrypoint of the image and no command": _case("--entrypoint /bin/env", runs=False),
@@ -31,10 +35,6 @@ CASES = {
     "health check": _case("--health-cmd true --health-retries 4"),
     "interval of the health check": _case("--health-interval 9s --health-start-period 1s"),
     "no health check": _case("--no-healthcheck"),
-    "user, folder, signal, time": _case(
-        "--user 1000:1000 --workdir /etc --stop-signal SIGINT --stop-timeout 3"
-    ),
-    "terminal": _case("--tty --interactive"),
     # volumes
     "volumes": _case("-v {VOL}-a:/data -v {VOL}-b:/slash/:ro -v /anonymous -v /data/below/"),
     "mounts": _case(
@@ -70,27 +70,21 @@ CASES = {
     "fixed ports": _case("-p 127.0.0.1:0:81 -p 80 -p 53/udp --expose 99"),
     "all ports": _case("-P"),
     # what it may and how much
-    "devices and capabilities": _case(
+    "devices, capabilities and security": _case(
         "--device /dev/null:/dev/nothing:r --device-cgroup-rule={RULE} --cap-add NET_ADMIN --cap-drop CHOWN "
-        "--group-add 99"
+        "--group-add 99 --security-opt no-new-privileges --security-opt seccomp=unconfined "
+        "--security-opt systempaths=unconfined"
     ),
-    "system settings": _case(
-        "--sysctl net.core.somaxconn=99 --ulimit nofile=99:100 --shm-size 32m --init --oom-score-adj 99"
-    ),
-    "memory and processors": _case(
-        "--memory 64m --memory-reservation 32m --memory-swap 128m --cpus 0.5 --cpu-shares 99 --cpuset-cpus 0 "
-        "--pids-limit 99"
-    ),
-    "security": _case(
-        "--security-opt no-new-privileges --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+    "limits, log and restart policy": _case(
+        "--sysctl net.core.somaxconn=99 --ulimit nofile=99:100 --shm-size 32m --init --oom-score-adj 99 --memory 64m "
+        "--memory-reservation 32m --memory-swap 128m --cpus 0.5 --cpu-shares 99 --cpuset-cpus 0 --pids-limit 99 "
+        "--log-driver local --log-opt max-size=1m --restart on-failure:4"
     ),
     "privileged": _case("--privileged --cgroup-parent /mine", runs=False),
-    "log driver": _case("--log-driver local --log-opt max-size=1m"),
-    "restart policy": _case("--restart on-failure:4"),
-    "restart policy always": _case("--restart unless-stopped"),
 }
 REPRESENTATIVE = (
-    "variables", "entrypoint", "interval of the health check", "volumes", "mounts", "static addresses", "two networks",
-    "default network and another", "links", "fixed ports", "memory and processors",
+    "variables and labels", "entrypoint", "interval of the health check", "volumes", "mounts", "static addresses",
+    "two networks",
+    "default network and another", "links", "fixed ports", "limits, log and restart policy",
 )  # fmt: skip
 """What engines differ in, or might."""

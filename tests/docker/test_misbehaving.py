@@ -48,9 +48,9 @@ class Disturbed(Docker):
         self._request = request
         self._disturb: Callable[[], object] | None = disturb
 
-    def _call(self, what: str, request: Callable[[Any], Any]) -> Any:
+    def _call(self, what: str, request: Callable[[Any], Any], *, more_s: float = 0) -> Any:
         self._meet(what)
-        return super()._call(what, request)
+        return super()._call(what, request, more_s=more_s)
 
     @contextmanager
     def _translated(self, what: str, code: str = "docker.error") -> Iterator[None]:

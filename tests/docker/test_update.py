@@ -35,6 +35,7 @@ def test_only_one_previous_release_is_kept(rig: Rig) -> None:
         assert rig.update(rig.package(version)).outcome is Outcome.SUCCEEDED
     (kept,) = rig.private_tags()
     assert rig.reference("1.2.0") in rig.client.images.get(kept).tags
+    assert not rig.client.images.list(rig.reference("1.1.0"))
 
 
 def test_unhealthy_release_rolls_back(rig: Rig) -> None:

@@ -192,6 +192,7 @@ class FakeDocker(Docker):
                     "Id": one["Id"],
                     "Names": [one["Name"]],
                     "Image": self._reference_of(one),
+                    "ImageID": one["Image"],
                     "HostConfig": {},
                     "Labels": dict(_labels(one)),
                 }

@@ -160,6 +160,40 @@ def test_state_outlives_removal_and_goes_with_a_purge(device: Device) -> None:
     assert after.endswith("/etc/caisson\n/etc/caisson/hooks.d\n/etc/caisson/hooks.d/mine\n")
 
 
+PARTITION_FOR_DATA = """
+mkdir -p /data /var/lib/caisson /run/caisson/media/one /tmp/stick
+mount -t tmpfs data /data
+mkdir -p /data/state/old /data/state/inbox /data/drop
+touch /data/state/state.db /data/state/old/one /data/drop/mine /tmp/stick/mine
+mount --bind /data/state /var/lib/caisson
+mount --bind /data/drop /var/lib/caisson/inbox
+mount --bind /tmp/stick /run/caisson/media/one
+"""
+
+
+def test_purge_spares_what_is_mounted_below_the_state_and_succeeds(device: Device) -> None:
+    said = device(
+        f"{PARTITION_FOR_DATA}\ndpkg-deb -e /packages/1.deb /tmp/scripts\n"
+        "DPKG_MAINTSCRIPT_PACKAGE=caisson /tmp/scripts/postrm purge\n"
+        "find /data /tmp/stick -type f; ls -A /data/state; [ -e /run/caisson ] || echo gone"
+    )
+    assert said.splitlines() == [
+        "Left, with what is mounted there: /var/lib/caisson",
+        *("/data/drop/mine", "/tmp/stick/mine"),
+        *("inbox", "gone"),
+    ]
+
+
+def test_upgrade_that_failed_and_is_repaired_starts_the_daemon(device: Device) -> None:
+    said = device(
+        f"{PLAYED_SYSTEMD}\ndpkg -i /packages/1.deb\n"
+        "chmod -x /usr/bin/systemd-sysusers; dpkg -i /packages/2.deb || echo 'no upgrade'\n"
+        "chmod +x /usr/bin/systemd-sysusers; dpkg -i /packages/2.deb; cat /log"
+    )
+    assert "no upgrade" in said
+    assert log_of(said)[-1] == "started with release 2"
+
+
 def test_upgrade_stops_the_daemon_before_its_files_change_and_starts_the_new_one(device: Device) -> None:
     said = device(f"{PLAYED_SYSTEMD}\ndpkg -i /packages/1.deb; dpkg -i /packages/2.deb; cat /log")
     assert log_of(said) == ["started with release 1", "stopped with release 1", "started with release 2"]

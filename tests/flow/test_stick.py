@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from caissond.errors import CaissonError
-from caissond.intake.mounts import Mount, read_mounts
-from caissond.report.stick import Delivery, Outside, deliver, encode_delivery
+from caissond.intake.mounts import Mount, find_media, read_mounts
+from caissond.report.stick import Delivery, Outside, deliver, device_at, encode_delivery
 from tests.flow.test_media_mounts import HELPER, REPOSITORY, run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -47,10 +47,13 @@ class Device:
         )
         return place
 
-    def deliver(self, place: Path, text: str = "text\n") -> str:
+    def deliver(self, place: Path, text: str = "text\n", **meant: str) -> str:
         """What is wrong, or nothing."""
         try:
-            deliver(Delivery(place, "pump7", {NAME: text}), Outside(self.socket, self.media, self.config))
+            deliver(
+                Delivery(place, "pump7", {NAME: text}, **meant),
+                Outside(self.socket, self.media, self.config),
+            )
         except CaissonError as exc:
             return exc.message
         return ""
@@ -96,6 +99,38 @@ def test_receipt_is_on_the_stick_and_its_mount_is_as_before(device: Device, imag
     assert mount_at(place) == before
     run("umount", place)
     assert run("e2fsck", "-fn", image)
+
+
+def errors_mean(place: Path) -> list[str]:
+    """What the kernel does when it finds the filesystem damaged."""
+    options = Path("/proc/fs/ext4", place.name, "options").read_text().splitlines()
+    return [option for option in options if option.startswith("errors=")]
+
+
+@pytest.mark.parametrize(
+    "wish", [("-e", "panic"), ("-E", "mount_opts=errors=panic")], ids=lambda wish: wish[1]
+)
+def test_stick_cannot_have_the_kernel_panic_when_it_is_damaged(
+    device: Device, image: Path, wish: tuple[str, str]
+) -> None:
+    run("tune2fs", *wish, image)
+    place = device.plug(image)
+    assert errors_mean(place) == ["errors=continue"]
+    subprocess.run(["mount", "-i", "-o", "remount,rw", place], check=True)
+    assert errors_mean(place) == ["errors=continue"]
+    subprocess.run(["mount", "-i", "-o", "remount,ro", place], check=True)
+    assert device.deliver(place) == ""
+    assert errors_mean(place) == ["errors=continue"]
+
+
+def test_receipt_is_for_the_stick_that_its_package_came_on(device: Device, image: Path) -> None:
+    place = device.plug(image)
+    (meant,) = (found for found in find_media(device.media) if found.path == place)
+    another = {"device": {"device": "8:17"}, "sequence": {"sequence": f"{meant.sequence}0"}}
+    for wrong in another.values():
+        assert device.deliver(place, **wrong) == "another one is in its place"
+    assert [path.name for path in place.iterdir()] == ["lost+found"]
+    assert device.deliver(place, device=device_at(place), sequence=meant.sequence) == ""
 
 
 def test_stick_that_was_pulled_out_while_written_to_is_not_written_to(
@@ -198,8 +233,21 @@ take_signals()
 root = os.open(sys.argv[1], os.O_RDONLY)
 with writable(root, Path(sys.argv[2])):
     print("writable", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
+
+
+@contextmanager
+def writing(device: Device, place: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program that keeps the stick writable until its input ends."""
+    command: list[str | Path] = [sys.executable, "-c", WRITES_FOR_EVER, place, device.media]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "writable\n"
+        assert not mount_at(place).read_only
+        yield process
 
 
 @pytest.fixture
@@ -207,14 +255,9 @@ def interrupt(device: Device) -> Callable[[Path, signal.Signals], None]:
     """Ends the program by a signal while the stick is writable."""
 
     def end(place: Path, number: signal.Signals) -> None:
-        command: list[str | Path] = [sys.executable, "-c", WRITES_FOR_EVER, place, device.media]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
-        ) as process:
-            assert process.stdout
-            assert process.stdout.readline() == "writable\n"
-            assert not mount_at(place).read_only
+        with writing(device, place) as process:
             process.send_signal(number)
+            process.wait(30)
 
     return end
 
@@ -227,6 +270,18 @@ def test_program_that_is_asked_to_end_leaves_the_stick_read_only(
 ) -> None:
     place = device.plug(image)
     interrupt(place, number)
+    assert mount_at(place).unchanging
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGALRM], ids=lambda number: number.name)
+def test_putting_the_stick_back_is_not_disturbed(device: Device, image: Path, number: signal.Signals) -> None:
+    place = device.plug(image)
+    with writing(device, place) as process, (place / "film.mkv").open("wb"):
+        assert process.stdin
+        process.stdin.close()
+        time.sleep(0.6)  # it is tried again as long as somebody has a file open
+        process.send_signal(number)
+        time.sleep(0.3)
     assert mount_at(place).unchanging
 
 
@@ -255,7 +310,7 @@ def end_of(device: Device, place: Path, *options: str) -> tuple[int, str]:
 
 @pytest.mark.usefixtures("busy")
 def test_program_gives_up_at_its_deadline(device: Device, image: Path) -> None:
-    assert end_of(device, device.plug(image), "--deadline-secs=1") == (0, "it took too long\n")
+    assert end_of(device, device.plug(image), "--deadline-secs=1") == (1, "it took too long\n")
 
 
 @pytest.mark.usefixtures("busy")
@@ -275,6 +330,15 @@ def test_stick_of_a_program_that_was_killed_is_put_back_by_the_unit(
     run(sys.executable, "-m", "caissond.intake.stick_unit", "--media", device.media, "tidy")
     assert mount_at(place).unchanging
     assert not mount_at(other).read_only
+
+
+def test_stick_that_stayed_writable_is_put_back_where_there_is_no_unit(
+    device: Device, image: Path, interrupt: Callable[[Path, signal.Signals], None]
+) -> None:
+    place = device.plug(image)
+    interrupt(place, signal.SIGKILL)
+    assert device.deliver(place) != ""
+    assert mount_at(place).unchanging
 
 
 def capabilities() -> list[str]:

@@ -15,6 +15,8 @@ from caissond.errors import ConfigError, HostUnavailable
 from caissond.intake.scan import Origin, Place, Scanner
 from caissond.model.events import Event
 from caissond.package.validate import is_whole_file
+from caissond.report.led_patterns import State
+from caissond.report.led_states import Situation, after_event, states
 from caissond.report.stick_files import host_folder
 from caissond.update.worker import FIRST_WAIT_S, Worker
 from tests.flow.device import World, package
@@ -31,13 +33,15 @@ class Stick:
         self.path.mkdir(parents=True)
         self.is_in = True
         self.is_read_only = True
+        self.sequence = ""
         self.receipts = self.path / "caisson-receipts" / host_folder(socket.gethostname())
 
     def put(self, name: str, content: bytes = b"") -> None:
         (self.path / name).write_bytes(content)
 
     def places(self) -> tuple[Place, ...]:
-        return (Place(self.path, Origin.MEDIA, read_only=self.is_read_only),) if self.is_in else ()
+        place = Place(self.path, Origin.MEDIA, read_only=self.is_read_only, sequence=self.sequence)
+        return (place,) if self.is_in else ()
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
@@ -287,6 +291,46 @@ def test_inventory_beside_a_package_tells_what_runs_after_it(mounted: Stick) -> 
     assert (service["version"], service["state"], len(service["layers"])) == ("1.2.3", "running", 1)
 
 
+def only_inventories(stick: Stick) -> list[str]:
+    return [code for code in stick.told() if code in ("media.inventory", "media.receipt_failed")]
+
+
+@needs_root
+def test_stick_left_in_over_a_restart_is_not_written_to_again(mounted: Stick) -> None:
+    mounted.put("caisson-inventory")
+    mounted.look()
+    file = mounted.receipts / "inventory.json"
+    before = file.stat()
+    (mounted.world.paths.state_dir / "fill").write_bytes(bytes(1 << 20))
+    mounted.look()
+    assert only_inventories(mounted) == ["media.inventory"]
+    assert mounted.told()[-1] == "media.done"
+    after = file.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@needs_root
+def test_stick_left_in_over_a_restart_gets_an_inventory_that_says_something_new(mounted: Stick) -> None:
+    mounted.put("caisson-inventory")
+    mounted.look()
+    mounted.world.update(mounted.world.write_package(package()))
+    mounted.look()
+    assert only_inventories(mounted) == ["media.inventory", "media.inventory"]
+    (service,) = json.loads((mounted.receipts / "inventory.json").read_text())["services"]
+    assert service["version"] == "1.2.3"
+
+
+@needs_root
+def test_receipt_does_not_go_to_another_stick_in_the_same_place(mounted: Stick) -> None:
+    stick = with_receipts(mounted)
+    stick.put("a.edgepkg", b"a" + bytes(2048))
+    stick.sequence = "1000000000"
+    stick.look()
+    (failed,) = [event for event in stick.world.events if event.code == "media.receipt_failed"]
+    assert failed.text == "stick: no receipt on the stick: another one is in its place"
+    assert not stick.receipts.exists()
+
+
 @needs_root
 def test_plugging_in_again_asks_for_the_inventory_again(mounted: Stick) -> None:
     mounted.put("caisson-inventory")
@@ -312,3 +356,40 @@ def test_device_without_a_catalog_gives_its_inventory_and_keeps_packages_waiting
         worker.look()
     assert "media.inventory" in mounted.told()
     assert ("media.done" in mounted.told()) is not has_package
+
+
+def led_when(stick: Stick, code: str) -> State:
+    """What one LED for everything shows as soon as that was told."""
+    situation = Situation(working=False)
+    for event in stick.world.events:
+        situation = after_event(situation, event, 0)
+        if event.code == code:
+            return next(states(situation))
+    raise AssertionError(stick.told())
+
+
+@pytest.mark.parametrize("neighbour", [package()[:700], None], ids=["truncated", "none"])
+def test_led_says_that_a_stick_is_read_whatever_lies_beside_the_package(
+    stick: Stick, neighbour: bytes | None
+) -> None:
+    if neighbour is not None:
+        stick.put("a.edgepkg", neighbour)
+    stick.put("b.edgepkg", package())
+    stick.look()
+    assert led_when(stick, "update.loading") is State.READING
+    assert led_when(stick, "media.done") is State.SAFE
+
+
+def test_stick_with_nothing_but_a_truncated_package_may_be_removed(stick: Stick) -> None:
+    stick.put("a.edgepkg", package()[:700])
+    stick.look(times=2)
+    assert stick.told()[:3] == ["media.found", "media.incomplete", "media.done"]
+    assert stick.told().count("media.done") == 1
+    assert led_when(stick, "media.done") is State.FAILURE
+
+
+def test_thousands_of_truncated_packages_are_told_in_a_few_lines(stick: Stick) -> None:
+    for number in range(2000):
+        stick.put(f"{number}.edgepkg", b"x")
+    stick.look()
+    assert stick.told().count("media.incomplete") == 11

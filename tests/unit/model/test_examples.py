@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from caissond.model.catalog import Docker, HealthCheck, HealthKind, Rollback, Service, parse_catalog
+from caissond.model.service_policy import Policy, Window
 from caissond.model.settings import Settings, parse_settings
 
 EXAMPLES = Path(__file__).parents[3] / "packaging/examples"
@@ -52,3 +53,5 @@ def test_every_key_of_a_container_service_stands_in_the_example_catalog() -> Non
     assert service.docker is not None
     assert service.docker.model_fields_set == set(Docker.model_fields)
     assert service.rollback.model_fields_set == set(Rollback.model_fields)
+    assert service.policy.model_fields_set == set(Policy.model_fields)
+    assert service.policy.windows[0].model_fields_set == set(Window.model_fields)

@@ -330,6 +330,24 @@ def test_unit_that_does_not_answer_is_told_and_costs_one_second_only(sys: Sys) -
     assert sys.told == [("led.failed", "cannot set the LED status: no answer")]
 
 
+def test_unit_that_takes_a_while_to_start_sets_the_led_all_the_same(
+    sys: Sys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow device: the first line waits in the socket for longer than anybody waits for its answer."""
+    monkeypatch.setattr("caissond.report.leds.SPARED_S", 0)
+    sys.add("status")
+    with unit(sys) as accept:
+        leds = sys.leds(status="status")
+        assert sys.told == []
+        thread = threading.Thread(target=accept)
+        thread.start()
+        leds(FOUND)
+        thread.join()
+        assert sys.read("status", "delay_on") == ("80",)
+        leds.close()
+    assert sys.told == []
+
+
 def test_refusal_of_the_unit_is_told(sys: Sys) -> None:
     (sys.folder / sys.add("status") / "delay_on").unlink()
     with unit(sys) as accept:

@@ -20,7 +20,7 @@ from caissond.report.stick import (
     parse_delivery,
 )
 
-DELIVERY = Delivery(Path("/run/caisson/media/sdb1"), "pump7", {"inventory.txt": "ü\n"})
+DELIVERY = Delivery(Path("/run/caisson/media/sdb1"), "pump7", {"inventory.txt": "ü\n"}, "8:17", "23")
 
 
 @contextmanager
@@ -96,6 +96,8 @@ def changed(**changes: object) -> bytes:
         "another name": changed(files={"../inventory.txt": ""}),
         "bytes that are none": changed(files={"inventory.txt": 7}),
         "a number for a host": changed(host=7),
+        "a number for a device": changed(device=8),
+        "no sequence": changed(sequence=None),
     }.items(),
     ids=lambda item: item[0],
 )

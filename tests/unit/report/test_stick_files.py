@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from caissond.report.stick_files import KEEP_PAIRS, host_folder, is_ours, write_files
+from caissond.report.stick_files import KEEP_PAIRS, host_folder, is_ours, read_ours, write_files
 
 STEM = "20260131T235959Z-0a1b2c3d-frontend-1.2.3"
 FILES = {f"{STEM}.txt": b"for people\n", f"{STEM}.json": b"{}\n"}
@@ -128,3 +128,28 @@ def test_name_of_the_host_is_made_a_folder_of_any_filesystem(host: str, folder: 
 def test_no_other_file_is_ours(name: str) -> None:
     assert not is_ours(name)
     assert is_ours(f"{STEM}.txt")
+
+
+def test_what_was_written_can_be_read_up_to_a_limit(stick: Path, root: int) -> None:
+    write_files(root, "pump7", {"inventory.json": b"{}\n"})
+    assert read_ours(stick, "pump7", "inventory.json", limit_bytes=100) == b"{}\n"
+    assert read_ours(stick, "pump7", "inventory.json", limit_bytes=2) == b"{}"
+
+
+@pytest.mark.parametrize("where", ["caisson-receipts", "caisson-receipts/pump7", "caisson-receipts/pump7/a"])
+def test_nothing_is_read_through_a_link(stick: Path, where: str) -> None:
+    (stick.parent / "outside/pump7").mkdir()
+    (stick.parent / "outside/pump7/a").write_text("secret")
+    (stick.parent / "outside/a").write_text("secret")
+    (stick / where).parent.mkdir(parents=True, exist_ok=True)
+    (stick / where).symlink_to(stick.parent / "outside" / ("a" if where.endswith("a") else ""))
+    with pytest.raises(OSError, match=r"\[Errno"):
+        read_ours(stick, "pump7", "a", limit_bytes=100)
+
+
+def test_fifo_is_not_waited_for(stick: Path) -> None:
+    folder = stick / "caisson-receipts/pump7"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "inventory.json")
+    with pytest.raises(OSError, match="Invalid argument"):
+        read_ours(stick, "pump7", "inventory.json", limit_bytes=100)

@@ -163,7 +163,7 @@ def test_damaged_file_stays_where_it_is_for_who_may_not_replace_it(damaged: Path
 def test_database_of_a_newer_version_is_left_alone(path: Path) -> None:
     with closing(Database(path)) as database, database.write() as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="version 99, this build knows 2") as refused:
+    with pytest.raises(StoreError, match="version 99, this build knows 3") as refused:
         Database(path)
     assert refused.value.code == "store.too_new"
     assert not list(path.parent.glob("*.damaged-*"))
