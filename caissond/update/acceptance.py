@@ -183,6 +183,19 @@ class Acceptance:
         check_together(parts)
         return parts, check_room(self._device, [(one.image, one.target) for one in taken])
 
+    def ask_before(self, taken: tuple[Taken, ...], parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        """The same parts with what each service answers to its check now. Asked last: a check may be a command that runs
+        in the service, and a package that has to wait would ask again and again.
+
+        Raises:
+            Refusal: `service.cannot_be_probed`.
+            Stopping: we were asked to stop.
+        """
+        return tuple(
+            part.model_copy(update={"before": with_baseline(self._device, one.service, part.before)})
+            for one, part in zip(taken, parts, strict=True)
+        )
+
     def survey(self, one: Taken) -> Part:
         """Everything that Docker has a say in, with what the undos will need.
 
@@ -198,7 +211,6 @@ class Acceptance:
         )  # fmt: skip
         check_reference(device.docker, release, name, device.catalog, device.releases.all_installed())
         check_health_check(service, before, has_healthcheck=one.image.has_healthcheck)
-        before = with_baseline(device, service, before)
         return Part(container_name=name, release=release, before=before, vouched=self._turn.is_vouched)
 
     def _decide(self, one: Taken, name: str) -> Decision:

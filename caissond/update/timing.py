@@ -100,15 +100,20 @@ def _first(window: Window, than: datetime, *, reverse: bool) -> datetime | None:
 
 def plan_together(decisions: Sequence[Decision]) -> Decision:
     """What is to be done with a package of these services: nothing when one must not be, and nothing yet when one has
-    to wait; when it is news for none of them, the reason of the first.
+    to wait; when it is news for none of them, the reason of the first. Only a service that has this very release is left
+    out: what else is said to be there, a newer package say, has not been verified yet.
     """
-    for act in (Act.REFUSE, Act.NEVER):
-        if found := next((one for one in decisions if one.act is act), None):
+    for act in (Act.REFUSE, Act.NEVER, Act.SKIP):
+        if found := next((one for one in decisions if one.act is act and not _has_it(one)), None):
             return found
     waits = [one for one in decisions if one.act is Act.LATER]
     if waits:
         return max(waits, key=lambda one: one.wait_s or 0.0)
     return next((one for one in decisions if one.act is Act.APPLY), decisions[0])
+
+
+def _has_it(decision: Decision) -> bool:
+    return decision.code == "release.already_installed"
 
 
 def _words(seconds: float) -> str:

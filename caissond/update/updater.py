@@ -109,6 +109,7 @@ class Updater:
         self._accept(parts, turn)
         self._ask_veto(parts, turn)
         device.check_stop()
+        parts = acceptance.ask_before(taken, parts)
         record = Record(
             update_id=turn.update_id, parts=parts, statuses={}, package=turn.name,
             package_identity=turn.identity, source=turn.request.origin.value, started_at=turn.started_at,

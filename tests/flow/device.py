@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from caissond.errors import CaissonError
 from caissond.intake.scan import Origin
@@ -176,12 +177,12 @@ class World:
         path.write_bytes(content)
         return path
 
-    def update(self, path: Path) -> Verdict | CaissonError:
-        """Give the package its turn; how it ended, or what came in between."""
+    def update(self, path: Path, **options: Any) -> Verdict | CaissonError:
+        """Give the package its turn; how it ended, or what came in between. `options` are those of the request."""
         with self.device() as device:
             try:
                 settle(device)
-                verdict = Updater(device).handle(Request(path, Origin.INBOX))
+                verdict = Updater(device).handle(Request(path, Origin.INBOX, **options))
             except CaissonError as exc:
                 return exc
         assert verdict is not None

@@ -101,6 +101,17 @@ def test_one_service_that_must_not_be_updated_keeps_the_others_from_it(folder: P
     assert dump(world) == before
 
 
+def test_word_of_a_package_that_nobody_verified_does_not_split_a_bundle(folder: Path) -> None:
+    """Something beside it claims a newer release of one service."""
+    world = BundleWorld.of(folder)
+    world.update(world.write_package(bundle(services=("backend",), version="3.0.0")))
+    before = dump(world)
+    verdict = world.update(world.write_package(GOOD), newest_here={"backend": "3.0.0"})
+    assert isinstance(verdict, Verdict)
+    assert (verdict.outcome, verdict.code) == (Outcome.SKIPPED, "package.superseded")
+    assert dump(world) == before
+
+
 @pytest.mark.parametrize(("optional", "end"), [("true", Outcome.SUCCEEDED), ("false", Outcome.REFUSED)])
 def test_target_of_an_unknown_service_refuses_the_bundle_unless_it_is_optional(
     folder: Path, optional: str, end: Outcome

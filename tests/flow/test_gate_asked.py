@@ -1,11 +1,15 @@
 """A service that is asked, on an engine that is restarted or breaks off at the wrong moment."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from caissond.errors import DockerError
+from caissond.errors import DockerError, HostUnavailable
+from caissond.intake.scan import Origin
 from caissond.model.records import Outcome, Verdict
+from caissond.update.acceptance import Request
+from caissond.update.updater import Updater
 from tests.flow.device import World, outcome, package
 from tests.flow.fake_docker import Interfere
 
@@ -43,6 +47,20 @@ def test_command_is_asked_before_and_after(world: World) -> None:
     assert asked[0] == world.old
     assert len(set(asked)) == 2
     assert world.broken_promises() == []
+
+
+def test_package_that_is_put_off_has_not_run_the_command_in_the_service(world: World) -> None:
+    """It is tried again and again, and a command that hangs would stay each time."""
+
+    def later(_fields: Mapping[str, str]) -> None:
+        raise HostUnavailable("cannot begin: the door is open", code="hook.later")
+
+    path = world.write_package(package())
+    with world.device() as device:
+        device.veto = later
+        verdict = Updater(device).handle(Request(path, Origin.INBOX))
+    assert verdict is not None
+    assert (verdict.code, [call for call in world.docker.calls if "exec" in call]) == ("hook.later", [])
 
 
 def test_silence_is_a_verdict(world: World) -> None:

@@ -102,7 +102,9 @@ def _of_engine(lab: Lab, device: Device) -> Iterator[str]:
     """Nothing besides."""
     images = lab.api.images()
     claim = claim_of(device.paths.state_dir)
-    expected = {keep_tag(claim, known.update_id, known.release.service) for known in device.releases.all_installed()}
+    expected = {
+        keep_tag(claim, known.update_id, known.release.service) for known in device.releases.all_installed()
+    }
     tags = {tag for image in images for tag in image["RepoTags"] or () if tag.startswith(TAG_DOMAIN)}
     if tags - expected:
         yield f"there are the private tags {sorted(tags - expected)}"

@@ -128,9 +128,15 @@ def test_one_service_that_must_not_be_updated_forbids_all_and_one_that_waits_let
         Decision(Act.LATER, "a", "", 5),
         Decision(Act.LATER, "b", "", 9),
     )
-    never, refused, known = Decision(Act.NEVER, "c"), Decision(Act.REFUSE, "d"), Decision(Act.SKIP, "e")
+    never, refused, known = (
+        Decision(Act.NEVER, "c"),
+        Decision(Act.REFUSE, "d"),
+        Decision(Act.SKIP, "release.already_installed"),
+    )
     assert plan_together([now, later, much_later, never, refused]) is refused
     assert plan_together([now, later, never, known]) is never
     assert plan_together([now, later, much_later, known]) is much_later
+    newer_came_along = Decision(Act.SKIP, "package.superseded")
+    assert plan_together([now, newer_came_along]) is newer_came_along
     assert plan_together([known, now]) is now
     assert plan_together([known]) is known
