@@ -184,7 +184,7 @@ class Acceptance:
         return parts, check_room(self._device, [(one.image, one.target) for one in taken])
 
     def ask_before(self, taken: tuple[Taken, ...], parts: tuple[Part, ...]) -> tuple[Part, ...]:
-        """The same parts with what each service answers to its check now. Asked last: a check may be a command that runs
+        """The same parts with what each service answers to its check now. Asked last: it may be a command that runs
         in the service, and a package that has to wait would ask again and again.
 
         Raises:

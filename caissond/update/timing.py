@@ -100,7 +100,7 @@ def _first(window: Window, than: datetime, *, reverse: bool) -> datetime | None:
 
 def plan_together(decisions: Sequence[Decision]) -> Decision:
     """What is to be done with a package of these services: nothing when one must not be, and nothing yet when one has
-    to wait; when it is news for none of them, the reason of the first. Only a service that has this very release is left
+    to wait; when it is news for none of them, the reason of the first. Only a service that has the very release is left
     out: what else is said to be there, a newer package say, has not been verified yet.
     """
     for act in (Act.REFUSE, Act.NEVER, Act.SKIP):
