@@ -1,0 +1,1 @@
+"""Power cuts spread over updates: `./dev power-cuts N` (docs/device-tests.md)."""

@@ -1,0 +1,74 @@
+"""`./dev power-cuts N`: N power cuts in all, resumable."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fixtures.machine.deb import find_deb
+from fixtures.machine.ready import provide_ready
+from fixtures.machine.recipe import CACHE, MachineError, Recipe
+from tests.device.cuts.plan import plan_trial
+from tests.device.cuts.table import format_line, format_table
+from tests.device.cuts.trial import Bench, Result
+
+_SEED = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 1 with a violation."""
+    options = _parse(arguments)
+    recipe = Recipe.chosen()
+    path = CACHE / f"power-cuts-{recipe.suite}.jsonl"
+    if options.fresh:
+        path.unlink(missing_ok=True)
+    known = _load(path, options.seed)
+    numbers = options.only or [number for number in range(1, options.count + 1) if number not in known]
+    if numbers:
+        _run(recipe, options.seed, numbers, path)
+    results = _load(path, options.seed)
+    wanted = options.only or range(1, options.count + 1)
+    shown = [results[number] for number in wanted if number in results]
+    print(format_table(shown))
+    machines = {result.machine for result in shown}
+    if len(machines) > 1:
+        print(f"run on {len(machines)} different builds: ./dev power-cuts --fresh begins anew")
+    return 1 if any(result.broken for result in shown) else 0
+
+
+def _run(recipe: Recipe, seed: int, numbers: Iterable[int], path: Path) -> None:
+    ready = provide_ready(recipe, find_deb(recipe.suite))
+    with tempfile.TemporaryDirectory(prefix="power-cuts-") as folder:
+        bench = Bench(ready, Path(folder))
+        for number in numbers:
+            result = bench.run(plan_trial(seed, number))
+            with path.open("a") as file:
+                print(result.to_json(), file=file)
+            print(format_line(result), flush=True)
+
+
+def _load(path: Path, seed: int) -> dict[int, Result]:
+    """By number; the last one of a number counts."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {result.number: result for result in map(Result.from_json, lines) if result.seed == seed}
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./dev power-cuts", description=__doc__)
+    parser.add_argument(
+        "count", type=int, nargs="?", default=200, help="how many in all, those of earlier runs included"
+    )
+    parser.add_argument("--seed", type=int, default=_SEED, help="which updates are cut, and when")
+    parser.add_argument("--only", type=int, action="append", metavar="NUMBER", help="this one, once more")
+    parser.add_argument("--fresh", action="store_true", help="forget what was run before")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except MachineError as exc:
+        sys.exit(str(exc))
+    except KeyboardInterrupt:
+        sys.exit(130)

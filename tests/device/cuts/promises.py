@@ -1,0 +1,105 @@
+"""What has to be so once caissond has settled after a power cut, as sentences about what is not."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from caissond.errors import CaissonError
+from caissond.model.ids import TAG_DOMAIN, claim_of, keep_tag
+from caissond.model.records import Outcome
+from caissond.report.bus import Bus
+from caissond.update.device import Device as State
+from caissond.wiring import look_at_device
+from fixtures.machine.releases import FIRST_VERSION, SERVICE, reference
+from tests.device.cuts.facts import Facts
+
+
+def broken_promises(facts: Facts, allowed: frozenset[str]) -> list[str]:
+    """What is not as it has to be.
+
+    Args:
+        allowed: versions of which one has to run.
+    """
+    try:
+        state = look_at_device(facts.state, Bus([]))
+    except CaissonError as exc:
+        return [f"the state cannot be read: {exc.message}"]
+    with closing(state.database):
+        return [*_of_service(facts, allowed), *_of_images(facts, state), *_of_state(facts, state)]
+
+
+def broken_without_caissond(facts: Facts, allowed: frozenset[str]) -> list[str]:
+    """Promise 2: Docker alone has brought a release back, under the service's name."""
+    named = [one for one in facts.containers if one["Name"] == f"/{SERVICE}"]
+    if len(named) != 1 or not named[0]["State"]["Running"]:
+        return [f"without caissond {SERVICE} does not run: {[one['Name'] for one in facts.containers]}"]
+    if facts.version not in allowed:
+        return [f"without caissond {facts.version or 'nothing'} answers, expected {sorted(allowed)}"]
+    return []
+
+
+def _of_service(facts: Facts, allowed: frozenset[str]) -> Iterator[str]:
+    """One container, running, wholly one release, with all that the service had."""
+    names = [one["Name"] for one in facts.containers]
+    if names != [f"/{SERVICE}"]:
+        yield f"there are the containers {names}"
+        return
+    (container,) = facts.containers
+    config, host = container["Config"], container["HostConfig"]
+    if not container["State"]["Running"]:
+        yield f"the service is {container['State']['Status']}"
+    if facts.version not in allowed:
+        yield f"it runs {facts.version or 'nothing that answers'}, expected {sorted(allowed)}"
+    if container["Image"] != facts.tags.get(reference(facts.version)):
+        yield f"its image is {container['Image']}, {facts.version} is {facts.tags.get(reference(facts.version))}"
+    if not {"SITE=north", f"RELEASE={facts.version}"} <= set(config["Env"]) or len(config["Env"]) != 3:
+        yield f"its environment is {config['Env']}"
+    if config["Labels"].get("site") != "north":
+        yield f"its labels are {config['Labels']}"
+    if host["RestartPolicy"]["Name"] != "always" or host["Memory"] != 64 << 20:
+        yield f"its policy is {host['RestartPolicy']['Name']}, its memory {host['Memory']}"
+    if facts.note != "kept":
+        yield "its volume does not hold what it had written"
+
+
+def _of_images(facts: Facts, state: State) -> Iterator[str]:
+    claim = claim_of(Path("/var/lib/caisson"))
+    expected = {
+        keep_tag(claim, known.update_id, known.release.service) for known in state.releases.all_installed()
+    }
+    private = {tag for tag in facts.tags if tag.startswith(TAG_DOMAIN)}
+    if private - expected:
+        yield f"there are the private tags {sorted(private - expected)}"
+    if facts.untagged:
+        yield f"there are images without a name: {facts.untagged}"
+
+
+def _of_state(facts: Facts, state: State) -> Iterator[str]:
+    if state.journal.unfinished():
+        yield "a record is not closed"
+    try:
+        state.history.verify()
+    except CaissonError as exc:
+        yield exc.message
+    with state.database.read() as connection:
+        (integrity,) = connection.execute("PRAGMA integrity_check").fetchone()
+    if integrity != "ok":
+        yield f"the database: {integrity}"
+    installed = state.releases.installed(SERVICE)
+    known = installed.release.version if installed else FIRST_VERSION
+    if known != facts.version:
+        yield f"{known} is said to be installed, {facts.version} runs"
+    if any(verdict.unsettled for verdict in state.history.newest()):
+        yield "a way back is stuck"
+    if any("/work/" in path for path in facts.leftovers):
+        yield f"the work folder holds {facts.leftovers}"
+
+
+def verdict_of(facts: Facts, version: str) -> Outcome | None:
+    """What the history says of a release last; None when it does not know it."""
+    state = look_at_device(facts.state, Bus([]))
+    with closing(state.database):
+        for verdict in state.history.newest():
+            if version in [part.version for part in verdict.parts]:
+                return verdict.outcome
+    return None

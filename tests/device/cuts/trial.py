@@ -1,0 +1,190 @@
+"""One power cut: an update begins, the power goes, the device boots, settles, and is held against the promises."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from caissond.model.records import Outcome, Status
+from caissond.report.bus import Bus
+from caissond.wiring import look_at_device
+from fixtures.machine.device import Device
+from fixtures.machine.machine import machine_on, make_overlay
+from fixtures.machine.ready import LARGE, LARGE_SICK, Ready
+from fixtures.machine.recipe import MachineError
+from fixtures.machine.releases import FIRST_VERSION
+from fixtures.machine.stick import Partition, make_stick
+from tests.device.cuts.facts import Facts, gather
+from tests.device.cuts.plan import Return, Trial, Way
+from tests.device.cuts.promises import broken_promises, broken_without_caissond, verdict_of
+
+_MASKED = "systemd.mask=caissond.service"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it."""
+
+    seed: int
+    number: int
+    package: str
+    back: str
+    instant_s: float
+    step: str
+    """What caissond had said last when the power went."""
+    found: str
+    """The version that ran before the package was tried again; empty when nobody looked."""
+    ended: str
+    seconds: float
+    broken: tuple[str, ...]
+    machine: str
+    """What it was run on."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> "Result":
+        fields = json.loads(line)
+        return cls(**{**fields, "broken": tuple(fields["broken"])})
+
+
+class Bench:
+    """Where trials are run: a prepared device, and a stick with each package."""
+
+    def __init__(self, ready: Ready, folder: Path) -> None:
+        self.ready = ready
+        self.folder = folder
+
+    def run(self, trial: Trial) -> Result:
+        """One trial; takes a minute. Broken promises are part of the result.
+
+        Raises:
+            MachineError: the machine itself failed before the power was cut.
+        """
+        began = time.monotonic()
+        release = LARGE if trial.good else LARGE_SICK
+        instant_s = trial.fraction * self._length_s(trial.way, good=trial.good)
+        with self._device(trial) as device:
+            step = self._cut(device, trial, instant_s)
+            seen = _Seen()
+            try:
+                self._come_back(device, trial, seen)
+            except MachineError as exc:
+                seen.broken.append(f"the device does not settle: {exc}")
+        return Result(
+            trial.seed, trial.number, f"{'good' if trial.good else 'sick'} from {trial.way}", trial.back,
+            round(instant_s, 2), step, seen.found, seen.ended, round(time.monotonic() - began, 1),
+            tuple(f"{release.version}: {sentence}" for sentence in seen.broken), self.ready.folder.name,
+        )  # fmt: skip
+
+    @contextmanager
+    def _device(self, trial: Trial) -> Iterator[Device]:
+        """One of its own, with a stick beside it."""
+        folder = self.folder / f"trial-{trial.number}"
+        folder.mkdir(parents=True)
+        release = LARGE if trial.good else LARGE_SICK
+        package = self.ready.package(release)
+        disk = make_overlay(folder / "disk.qcow2", self.ready.disk)
+        stick = make_stick(folder / "stick.img", Partition(files={package.name: package}))
+        try:
+            with machine_on(folder, self.ready.base, disk, self.ready.recipe.accelerator) as machine:
+                yield Device(machine, self.ready, folder)
+        finally:
+            disk.unlink()
+            stick.unlink()
+
+    def _length_s(self, way: Way, *, good: bool) -> float:
+        """How long such an update takes when nobody cuts it: measured once, and kept beside the prepared device."""
+        path = self.ready.folder / f"uncut-{way}-{'good' if good else 'sick'}"
+        if not path.exists():
+            trial = Trial(0, 0, way, good, Return.STICK_LATER, 1)
+            with self._device(trial) as device:
+                began = self._begin(device, trial)
+                device.await_event("update.committed" if good else "update.rolled_back")
+                device.until("nothing goes on", device.is_settled)
+                path.write_text(f"{time.monotonic() - began:.1f}\n")
+        return float(path.read_text())
+
+    def _begin(self, device: Device, trial: Trial) -> float:
+        """The device runs, and the package comes: when that was."""
+        device.machine.restore(self.ready.memory)
+        device.mark()
+        if trial.way is Way.STICK:
+            device.plug(device.folder / "stick.img")
+        else:
+            device.drop(LARGE if trial.good else LARGE_SICK)
+        return time.monotonic()
+
+    def _cut(self, device: Device, trial: Trial, instant_s: float) -> str:
+        """The step that was cut."""
+        began = self._begin(device, trial)
+        time.sleep(max(0.0, began + instant_s - time.monotonic()))
+        device.machine.cut()
+        said = device.codes()
+        return said[-1] if said else "-"
+
+    def _come_back(self, device: Device, trial: Trial, seen: "_Seen") -> None:
+        release = LARGE if trial.good else LARGE_SICK
+        both = frozenset({FIRST_VERSION, release.version} if trial.good else {FIRST_VERSION})
+        if trial.back is Return.NO_CAISSON:
+            self._boot_without_caissond(device, trial, seen)
+        stick = device.folder / "stick.img"
+        in_already = trial.back is Return.STICK_IN and trial.way is Way.STICK
+        device.machine.boot(sticks=(stick,) if in_already else ())
+        if trial.way is Way.STICK and not in_already:
+            device.until("settled", device.is_settled, 120)
+            facts = gather(device, device.folder / "settled")
+            seen.found = facts.version
+            seen.broken += broken_promises(facts, both)
+            device.plug(stick)
+        self._await_verdict(device, release.version)
+        facts = gather(device, device.folder / "ended")
+        seen.ended = facts.version
+        seen.broken += broken_promises(facts, frozenset({release.version if trial.good else FIRST_VERSION}))
+        outcome = verdict_of(facts, release.version)
+        if outcome is not (Outcome.SUCCEEDED if trial.good else Outcome.ROLLED_BACK):
+            seen.broken.append(f"the package ended as {outcome}")
+
+    def _boot_without_caissond(self, device: Device, trial: Trial, seen: "_Seen") -> None:
+        device.machine.boot(kernel=_MASKED)
+        device.until("Docker is up", lambda: device.machine.try_("docker", "info").status == 0)
+        device.until("something answers", device.served_version)
+        facts = gather(device, device.folder / "alone")
+        seen.found = facts.version
+        seen.broken += broken_without_caissond(facts, _without_caissond(facts, trial))
+        device.machine.cut()
+
+    def _await_verdict(self, device: Device, version: str) -> None:
+        def is_over() -> bool:
+            outcomes = [one["outcome"] for one in device.history() if version in json.dumps(one)]
+            return bool(outcomes) and outcomes[0] != Outcome.POSTPONED and device.is_settled()
+
+        device.until("the package has had its turn", is_over, 180)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Filled while the device comes back, so that what was seen before a failure is not lost."""
+
+    found: str = ""
+    ended: str = ""
+    broken: list[str] = field(default_factory=list)
+
+
+def _without_caissond(facts: Facts, trial: Trial) -> frozenset[str]:
+    """Promise 2: the old release, until the commit was begun."""
+    version = (LARGE if trial.good else LARGE_SICK).version
+    if verdict_of(facts, version) is Outcome.SUCCEEDED:
+        return frozenset({version})
+    state = look_at_device(facts.state, Bus([]))
+    with closing(state.database):
+        for record in state.journal.unfinished():
+            if any(
+                name.endswith("commit") and at in (Status.DOING, Status.DONE)
+                for name, at in record.statuses.items()
+            ):
+                return frozenset({FIRST_VERSION, version})
+    return frozenset({FIRST_VERSION})

@@ -1,0 +1,55 @@
+"""The daemon under the real systemd: dropped packages, a daemon that hangs, an upgrade in the middle of an update."""
+
+from fixtures.machine.device import Device
+from fixtures.machine.ready import LARGE, PACKAGES_INSIDE, SMALL
+
+_INBOX = "/var/lib/caisson/inbox"
+
+
+def test_package_that_was_copied_by_scp_runs(device: Device) -> None:
+    """By a member of the group; nobody else may read the file."""
+    device.run("systemctl", "start", "ssh")
+    device.run(
+        "install",
+        "-o",
+        "technician",
+        "-m",
+        "600",
+        f"{PACKAGES_INSIDE}/{SMALL.file_name}",
+        "/home/technician/",
+    )
+    copy = f"scp -p -q ~/{SMALL.file_name} 127.0.0.1:{_INBOX}/"
+    device.run("runuser", "-l", "technician", "-c", copy)
+    device.await_event("update.committed", version="1.1.0")
+    assert device.version() == "1.1.0"
+    device.until("the inbox is empty", lambda: device.run("ls", _INBOX) == "")
+
+
+def test_hung_daemon_is_started_again_and_recovers(device: Device) -> None:
+    """WatchdogSec is shortened, so that nobody waits for minutes."""
+    dropin = "/run/systemd/system/caissond.service.d"
+    shorter = f"mkdir -p {dropin}; printf '[Service]\\nWatchdogSec=45s\\nTimeoutAbortSec=5s\\n' > {dropin}/test.conf"
+    device.run("sh", "-c", f"{shorter}; systemctl daemon-reload; systemctl restart caissond")
+    device.mark()
+    device.drop(LARGE)
+    device.await_event("update.checking", version="2.0.0")
+    device.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "caissond")
+    device.until("systemd starts it again", lambda: _property(device, "NRestarts") == "1", 120)
+    device.await_event("update.committed", version="2.0.0")
+    device.until("nothing goes on", device.is_settled)
+    assert device.containers() == ["web example/web:2.0.0 running"]
+
+
+def test_upgrade_of_the_deb_in_an_update_loses_nothing(device: Device) -> None:
+    device.drop(LARGE)
+    device.await_event("update.checking", version="2.0.0")
+    device.run("dpkg", "--force-unsafe-io", "--install", "/root/debs/caisson-next.deb", deadline_s=180)
+    assert device.run("dpkg-query", "--show", "--showformat=${Version}", "caisson").endswith("+next")
+    device.await_event("update.committed", version="2.0.0")
+    device.until("nothing goes on", device.is_settled)
+    assert device.containers() == ["web example/web:2.0.0 running"]
+    assert _property(device, "ActiveState") == "active"
+
+
+def _property(device: Device, name: str) -> str:
+    return device.run("systemctl", "show", "--value", f"--property={name}", "caissond").strip()
