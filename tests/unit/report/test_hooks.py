@@ -233,6 +233,8 @@ def test_hook_that_hangs_is_killed_with_its_children_and_the_next_is_told(rig: R
     pids, ran = rig.log.read_text().splitlines()
     assert ran == "ran"
     assert all(dies(int(pid)) for pid in pids.split())
+    while not rig.told and time.monotonic() < until:
+        time.sleep(0.05)
     assert rig.told[0] == ("hook.timed_out", "the hook 10-hangs took more than 1 s")
 
 
