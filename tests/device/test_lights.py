@@ -21,6 +21,7 @@ def test_lights_tell_that_an_update_was_undone(device: Device) -> None:
 
 
 def test_lights_go_out_with_the_daemon(device: Device) -> None:
+    device.until("it says ready", lambda: device.led("capslock").startswith(("pattern", "timer")))
     device.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "caissond")
     device.until("all are off", lambda: {device.led(name) for name in ("capslock", "numlock")} == {"off"}, 10)
 
