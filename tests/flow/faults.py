@@ -158,6 +158,20 @@ def settled(trial: Trial) -> list[str]:
     return trial.world.broken_promises()
 
 
+def lose_state(world: World) -> None:
+    """The database is deleted."""
+    for path in world.paths.state_dir.glob("state.db*"):
+        path.unlink()
+
+
+def settled_without_state(trial: Trial) -> list[str]:
+    """The same when the database is deleted before."""
+    lift(trial.world)
+    lose_state(trial.world)
+    trial.world.settle()
+    return trial.world.broken_promises()
+
+
 def try_at(
     fault: Fault, at: frozenset[int], folder: Path, content: bytes, *, policy: str = "unless-stopped",
     reference: str = NEW_REFERENCE, sidecar: str = "",

@@ -1,9 +1,6 @@
 """Several services in one package: all of them new, or all of them old, whatever comes in between."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,14 +27,6 @@ GOOD, FIRST_BAD, LAST_BAD = bundle(), bundle(crashes="backend"), bundle(crashes=
 ENDS = pytest.mark.parametrize(
     "content", [GOOD, FIRST_BAD, LAST_BAD], ids=["good", "first-crashes", "last-crashes"]
 )
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """In memory where that is possible."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        yield Path(folder)
 
 
 @ENDS

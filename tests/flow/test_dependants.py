@@ -1,9 +1,6 @@
 """A container that lives in the service's network is never lost either, nor left behind in a network that is gone."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,18 +23,11 @@ from tests.flow.faults import (
     live_restore,
     prune,
     refuse,
+    settled_without_state,
 )
 
 GOOD, BAD = package(), package(crashes=True)
 RELEASES = pytest.mark.parametrize("content", [GOOD, BAD], ids=["good", "crashing"])
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """In memory where that is possible."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        yield Path(folder)
 
 
 @RELEASES
@@ -160,15 +150,7 @@ def test_dependant_that_docker_did_not_revive_is_started_when_the_update_is_sett
 # the database is lost too
 
 
-def _settled_without_state(trial: Trial) -> list[str]:
-    lift(trial.world)
-    for path in trial.world.paths.state_dir.glob("state.db*"):
-        path.unlink()
-    trial.world.settle()
-    return trial.world.broken_promises()
-
-
 @RELEASES
 def test_dependant_is_whole_when_the_database_is_deleted_at_any_point(folder: Path, content: bytes) -> None:
     fault = Fault(kill, Where.AFTER_CALL)
-    assert broken_by(fault, folder, content, _settled_without_state, sidecar="unless-stopped") == {}
+    assert broken_by(fault, folder, content, settled_without_state, sidecar="unless-stopped") == {}

@@ -3,10 +3,7 @@
 The engine is in memory, everything else is real. The points are counted, not listed: a call more is a point more.
 """
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -40,14 +37,6 @@ from tests.flow.faults import (
 GOOD, BAD = package(), package(crashes=True)
 LAYERS = package(padding=(3 << 20,) * 3)
 """So large that they go into Docker one by one."""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """In memory where that is possible: hundreds of databases, each write of them synced."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        yield Path(folder)
 
 
 RELEASES = pytest.mark.parametrize("content", [GOOD, BAD], ids=["good", "crashing"])

@@ -1,9 +1,7 @@
 """The database is deleted, or an older copy of it is put back, in the middle of an update: the service is whole."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -11,40 +9,31 @@ from caissond.model.records import Outcome
 from tests.flow.bundle import broken_by as broken_in_bundle
 from tests.flow.bundle import bundle
 from tests.flow.device import World, outcome, package
-from tests.flow.faults import Fault, Killed, Trial, Where, broken_by, kill, lift
+from tests.flow.faults import (
+    Fault,
+    Killed,
+    Where,
+    broken_by,
+    kill,
+    lift,
+    lose_state,
+    settled_without_state,
+)
 
 FIRST, GOOD, BAD = package(version="1.1.0"), package(), package(crashes=True)
 KILLED = Fault(kill, Where.AFTER_CALL)
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        yield Path(folder)
-
-
-def _forget(world: World) -> None:
-    for path in world.paths.state_dir.glob("state.db*"):
-        path.unlink()
-
-
-def _settled_without_state(trial: Trial) -> list[str]:
-    lift(trial.world)
-    _forget(trial.world)
-    trial.world.settle()
-    return trial.world.broken_promises()
-
-
 @pytest.mark.parametrize("content", [GOOD, BAD], ids=["good", "crashing"])
 def test_service_is_whole_when_the_database_is_deleted_at_any_point(folder: Path, content: bytes) -> None:
-    assert broken_by(KILLED, folder, content, _settled_without_state) == {}
+    assert broken_by(KILLED, folder, content, settled_without_state) == {}
 
 
 @pytest.mark.parametrize("crashes", ["", "backend", "frontend"])
 def test_bundle_is_never_half_new_when_the_database_is_deleted_at_any_point(
     folder: Path, crashes: str
 ) -> None:
-    assert broken_in_bundle(KILLED, folder, bundle(crashes=crashes), _settled_without_state) == {}
+    assert broken_in_bundle(KILLED, folder, bundle(crashes=crashes), settled_without_state) == {}
 
 
 def _killed_at(folder: Path, content: bytes, point: int) -> tuple[World, bool]:
@@ -56,7 +45,7 @@ def _killed_at(folder: Path, content: bytes, point: int) -> tuple[World, bool]:
     try:
         world.update(world.write_package(content))
     except Killed:
-        _forget(world)
+        lose_state(world)
         shutil.copy(folder / "copy", world.paths.database)
     lift(world)
     return world, bool(armed.struck)
