@@ -61,8 +61,9 @@ class FileWriter:
 class UnitWriter:
     """Has `packaging/caisson-leds` write them: a line of name, file and value, and one that says ok or why not."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, spared_s: float = SPARED_S) -> None:
         self._path = str(path)
+        self._spared_s = spared_s
         self._connection: socket.socket | None = None
         self._owed = 0
         """Answers that did not come in time. They come once the program is up: on a slow device that takes a while."""
@@ -79,7 +80,7 @@ class UnitWriter:
                 self.close()
                 answer = self._ask(line)
         except TimeoutError as exc:
-            self._spared_until = time.monotonic() + SPARED_S
+            self._spared_until = time.monotonic() + self._spared_s
             raise TimeoutError("no answer") from exc
         except OSError:
             self.close()
@@ -130,11 +131,21 @@ class Leds:
     """A sink of events. From any thread."""
 
     def __init__(
-        self, folder: Path, unit_socket: Path, *, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        unit_socket: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        spared_s: float = SPARED_S,
     ) -> None:
+        """
+        Args:
+            spared_s: how long a program that did not answer is not asked again.
+        """
         self._folder = folder
         self._socket = unit_socket
         self._clock = clock
+        self._spared_s = spared_s
         self._lock = threading.Lock()
         self._writer: Writer = FileWriter(folder)
         self._names: Mapping[Role, str] = {}
@@ -187,7 +198,9 @@ class Leds:
     def _choose_writer(self) -> None:
         self._writer.close()
         by_unit = self._socket.is_socket()
-        self._writer = UnitWriter(self._socket) if by_unit else FileWriter(self._folder)
+        self._writer = (
+            UnitWriter(self._socket, spared_s=self._spared_s) if by_unit else FileWriter(self._folder)
+        )
 
     def _complain(self, problems: list[str]) -> None:
         """Outside the lock: what is told comes back here as an event."""

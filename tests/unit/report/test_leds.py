@@ -330,14 +330,12 @@ def test_unit_that_does_not_answer_is_told_and_costs_one_second_only(sys: Sys) -
     assert sys.told == [("led.failed", "cannot set the LED status: no answer")]
 
 
-def test_unit_that_takes_a_while_to_start_sets_the_led_all_the_same(
-    sys: Sys, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unit_that_takes_a_while_to_start_sets_the_led_all_the_same(sys: Sys) -> None:
     """A slow device: the first line waits in the socket for longer than anybody waits for its answer."""
-    monkeypatch.setattr("caissond.report.leds.SPARED_S", 0)
     sys.add("status")
     with unit(sys) as accept:
-        leds = sys.leds(status="status")
+        leds = Leds(sys.folder, sys.socket, spared_s=0)
+        sys.configure(leds, status="status")
         assert sys.told == []
         thread = threading.Thread(target=accept)
         thread.start()
