@@ -37,7 +37,7 @@ from caissond.store.lock import hold_lock
 from caissond.update.device import READ_STALL_S, Device
 from caissond.update.provisioning import is_provisioned
 from caissond.update.worker import NEVER, Again, Worker
-from caissond.wiring import load_catalog, load_settings, open_device_whatever_config
+from caissond.wiring import load_catalog, load_settings, open_device_whatever_config, tell_missing_compose
 
 DOCKER_RETRY_S = 5
 LONGEST_RETRY_S = 600
@@ -216,6 +216,7 @@ class Daemon:
             self._is_ready = True
             if problem := self._device.config_problem:
                 self._device.bus.tell(problem.code, f"{problem.message}; packages wait")
+            tell_missing_compose(self._device)
             self._device.bus.tell("daemon.started", f"caissond {__version__} is ready")
             self._manager.ready()
 
@@ -278,6 +279,7 @@ class Daemon:
         self._scanner.incomplete_s = settings.inbox.incomplete_secs
         self._outlets.configure(settings, device.bus)
         device.bus.tell("settings.reloaded", "settings and catalog were read again")
+        tell_missing_compose(device)
 
     def _media_places(self) -> tuple[Place, ...]:
         roots = tuple(Path(root) for root in self._device.settings.media.roots)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from caissond.errors import ConfigError
+from caissond.errors import ConfigError, Refusal
+from caissond.host.compose import ComposeCli
 from caissond.host.docker import Docker
 from caissond.model.catalog import Catalog, parse_catalog
 from caissond.model.paths import Paths
@@ -81,6 +82,15 @@ def _settings_or_defaults(paths: Paths) -> Settings:
         return load_settings(paths)
     except ConfigError:
         return Settings()
+
+
+def tell_missing_compose(device: Device) -> None:
+    """Tell before a package comes that services of the catalog cannot be updated, where Compose is missing."""
+    if any(service.compose for service in device.catalog.services):
+        try:
+            ComposeCli.find(device.docker.environment)
+        except Refusal as exc:
+            device.bus.tell(exc.code, exc.message)
 
 
 def look_at_device(paths: Paths, bus: Bus) -> Device:

@@ -12,6 +12,7 @@ from caissond import __version__
 from caissond.cli import (
     approve,
     building,
+    compose,
     history,
     inventory,
     packages,
@@ -36,7 +37,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="caisson",
-    help="Updates predefined Docker services from package files, and rolls back what does not stay healthy.",
+    help="Updates predefined Docker and Compose services from packages, and rolls back what does not stay healthy.",
     epilog="The options above may also stand behind the command. Exit codes: 0 done or nothing to do, 1 error, "
     "2 refused, 3 cancelled, 4 failed or rolled back, 5 rollback failed, 6 has to wait, 64 wrong usage.",
     no_args_is_help=False,
@@ -53,6 +54,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.command("plan")(plan.plan)
 app.command("approve")(approve.approve)
 app.command("rollback")(rollback.rollback)
+app.command("compose")(compose.compose)
 app.command("status")(status.status)
 app.command("inventory")(inventory.inventory)
 
@@ -109,7 +111,10 @@ def run(arguments: Sequence[str]) -> int:
         app(["--help"], prog_name="caisson", standalone_mode=False)
         return ExitCode.USAGE
     try:
-        code = int(app(hoist(arguments), prog_name="caisson", standalone_mode=False) or 0)
+        answer = app(hoist(arguments), prog_name="caisson", standalone_mode=False)
+        if isinstance(answer, compose.TheirCode):
+            return int(answer)
+        code = int(answer or 0)
         if code == _INTERRUPTED:
             raise typer.Abort
         return code

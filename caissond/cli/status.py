@@ -12,8 +12,9 @@ from caissond.model.catalog import Service
 from caissond.model.status import DaemonState, StatusReport
 from caissond.report.status import read_status
 from caissond.store.lock import holder_of
+from caissond.update.containers import find_containers
 from caissond.update.device import Device
-from caissond.update.inventory import state_words
+from caissond.update.inventory import state_of
 
 
 def status(context: typer.Context) -> None:
@@ -88,13 +89,8 @@ def _describe(device: Device, service: Service) -> dict[str, str]:
 
 
 def _state(device: Device, service: Service) -> str:
-    """What the engine says of the container; a word for it when it cannot be asked."""
-    if service.docker is None:
-        return "unknown"
+    """What the engine says of its containers; a word for it when it cannot be asked."""
     try:
-        container = device.docker.find_container(service.docker.container_name)
+        return state_of(find_containers(device.docker, service))
     except CaissonError:
         return "unknown: Docker does not answer"
-    if container is None:
-        return "missing"
-    return state_words(container["State"])

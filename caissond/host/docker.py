@@ -47,7 +47,7 @@ class Docker:
     def __init__(
         self, *, timeout_s: float, load_stall_s: float, environment: Mapping[str, str] = os.environ
     ) -> None:
-        self._environment = environment
+        self.environment = environment
         self.before_call: Callable[[float], None] = lambda _timeout_s: None
         """Told before each request how long it may take."""
         self.configure(timeout_s=timeout_s, load_stall_s=load_stall_s)
@@ -78,6 +78,13 @@ class Docker:
     def describe(self) -> Inspect:
         """What `docker info` says."""
         return cast(Inspect, self._call("ask about the engine", lambda api: api.info()))
+
+    def start_mark(self) -> str:
+        """The id of the default bridge, which the engine makes anew at every start; empty where it has none."""
+        try:
+            return str(self._call("look at the bridge", lambda api: api.inspect_network("bridge"))["Id"])
+        except NotFound:
+            return ""
 
     def inspect_container(self, container: str) -> Inspect:
         """What there is to know of a container, by its full id or its name. The engine would also take the beginning
@@ -271,7 +278,7 @@ class Docker:
             return request(self._client)
 
     def _connect(self, timeout_s: float) -> Any:
-        settings = docker.utils.kwargs_from_env(environment=self._environment)
+        settings = docker.utils.kwargs_from_env(environment=self.environment)
         try:
             return docker.APIClient(version="auto", timeout=cast(int, timeout_s), **settings)
         except docker.errors.DockerException as exc:

@@ -6,9 +6,9 @@ Read as the Rust tool `caisson` 0.1 reads it: an unknown key is a warning, not a
 import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import AfterValidator, ValidationError, model_validator
 
 from caissond.errors import ConfigError
 from caissond.model.health_check import HealthCheck, HealthKind
@@ -31,6 +31,10 @@ __all__ = [
 
 _CONTAINER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]+$")
 """moby: daemon/names."""
+_PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_COMPOSE_SERVICE = re.compile(r"[A-Za-z0-9._-]+")
+_PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""All three: the Compose specification (its schema)."""
 
 
 class Docker(Table):
@@ -48,10 +52,48 @@ class Docker(Table):
         return self
 
 
+def _names_a_file(path: Path) -> Path:
+    if path == Path() or "\0" in str(path):
+        raise ValueError("must name a file")
+    return path
+
+
+File = Annotated[Path, AfterValidator(_names_a_file)]
+
+
 class Compose(Table):
+    """Where a service stands among Compose's. A relative path begins at the folder of `services.toml`."""
+
     project: Text
-    file: Path
+    file: File
     service: Text
+    more_files: tuple[File, ...] = ()
+    """Read after `file`, in this order: what stands in them comes on top."""
+    profiles: tuple[Text, ...] = ()
+    env_file: File | None = None
+    """Read instead of the `.env` beside `file`."""
+    dependants: tuple[Text, ...] = ()
+    """Other services of the project, or containers, that are bound to its containers, to be made again with them."""
+
+    @model_validator(mode="after")
+    def _names_are_names(self) -> "Compose":
+        if not _PROJECT_NAME.fullmatch(self.project):
+            raise ValueError(
+                "project must be lower case letters, digits, - and _, and begin with one of the first two"
+            )
+        if not _COMPOSE_SERVICE.fullmatch(self.service):
+            raise ValueError("service must be a Compose service's name: letters, digits, and _ . -")
+        if wrong := next((name for name in self.profiles if not _PROFILE_NAME.fullmatch(name)), None):
+            raise ValueError(f"profiles must name profiles of the Compose file, not {wrong!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _dependants_are_others(self) -> "Compose":
+        for name in self.dependants:
+            if not _COMPOSE_SERVICE.fullmatch(name) or is_private_name(name) or name == self.service:
+                raise ValueError(f"dependants must name other services or containers, not {name!r}")
+        _check_unique("dependant", list(self.dependants))
+        return self
 
 
 class Rollback(Table):
@@ -103,6 +145,8 @@ class Catalog(Table):
         _check_unique(
             "container_name", [s.docker.container_name for s in self.services if s.docker is not None]
         )
+        composed = [service.compose for service in self.services if service.compose is not None]
+        _check_unique("Compose service", [f"{compose.project}/{compose.service}" for compose in composed])
         return self
 
     @model_validator(mode="after")

@@ -20,6 +20,8 @@ class HealthKind(StrEnum):
     HTTP = "http"
     TCP = "tcp"
     EXEC = "exec"
+    COMPLETED = "completed"
+    """It has something to do, and ends with exit code 0 when that is done."""
 
 
 PROBED = (HealthKind.HTTP, HealthKind.TCP, HealthKind.EXEC)

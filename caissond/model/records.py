@@ -106,8 +106,12 @@ class Before(_Frozen):
     was_running: bool
     was_well: bool
     """Running, not in a restart loop, not unhealthy: what the gate of a rollback may ask for."""
+    runs_once: bool = False
+    """It ends by itself when it is done, so that it does not run says nothing."""
     reference_image: ImageId | None
     """What the package's reference pointed at; None when there was no such tag."""
+    compose_image: ImageId | None = None
+    """What the image name of the Compose file pointed at."""
     check_failed: str = ""
     """What the service answered to the catalog's check before the update, where that was a failure."""
     baseline: bool = False
@@ -118,6 +122,16 @@ class Before(_Frozen):
     """What the database said the service runs."""
     dependants: "tuple[Dependant, ...]" = ()
     """What is bound to it and is made again with it."""
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the new release is started, and watched. Who finds a service stopped leaves it so."""
+        return self.was_running or self.runs_once
+
+    @property
+    def running_words(self) -> str:
+        """Whether it ran, for a label: yes, no, or once."""
+        return "once" if self.runs_once else "yes" if self.was_running else "no"
 
     @property
     def was_unhealthy(self) -> bool:
@@ -172,14 +186,49 @@ class Failure(_Frozen):
         return self.step.rpartition("/")[0] == service
 
 
+class Replica(_Frozen):
+    """One more container of a Compose service that is scaled."""
+
+    name: str
+    before: Before
+
+
 class Part(_Frozen):
     """One target of an update."""
 
     container_name: str
     release: Release
     before: Before
+    replicas: tuple[Replica, ...] = ()
+    compose_reference: str = ""
+    """The image name of the Compose file, which is moved like the release's own; empty for a plain container."""
     vouched: bool = False
     """Somebody whom the device trusts has signed for it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all its containers."""
+        return (self.container_name, *(replica.name for replica in self.replicas))
+
+    @property
+    def each(self) -> "tuple[Part, ...]":
+        """A part for each container, as if it were the only one."""
+        alone = self.model_copy(update={"replicas": ()})
+        others = (
+            alone.model_copy(update={"container_name": replica.name, "before": replica.before})
+            for replica in self.replicas
+        )
+        return (alone, *others)
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether any of its containers is."""
+        return any(one.before.is_gated for one in self.each)
+
+    @property
+    def forgiven(self) -> str:
+        """What failed before and is not held against the new release, of any of its containers."""
+        return "; ".join(dict.fromkeys(one.before.forgiven for one in self.each if one.before.forgiven))
 
 
 class Record(_Frozen):

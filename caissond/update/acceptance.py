@@ -17,13 +17,14 @@ from caissond.model.records import Installed, Part, Release
 from caissond.model.text import printable
 from caissond.package.image import Image
 from caissond.package.validate import Package, check_layout, read_target
-from caissond.update.baseline import with_baseline
 from caissond.update.bundle import check_together
+from caissond.update.containers import find_containers
 from caissond.update.device import Device
 from caissond.update.leave import plan_leave
-from caissond.update.policy import Act, Decision, check_runtime, plan_release, select_targets_on
+from caissond.update.parts import ask_part, survey_part
+from caissond.update.policy import Act, Decision, plan_release, select_targets_on
 from caissond.update.space import check_room
-from caissond.update.survey import check_health_check, check_reference, check_settled, survey
+from caissond.update.survey import check_settled
 from caissond.update.timing import plan_together
 from caissond.update.trusting import check_trust
 
@@ -144,14 +145,12 @@ class Acceptance:
         """What is to be done for each of its services. Nothing is changed by asking.
 
         Raises:
-            Refusal: a service that this version cannot update.
             HostUnavailable: Docker does not answer, or an earlier update is not settled.
         """
-        names = [check_runtime(one.service) for one in taken]
         for one in taken:
             check_settled(self._device.journal, one.service)
         self._device.docker.ping()
-        return tuple(self._decide(one, name) for one, name in zip(taken, names, strict=True))
+        return tuple(self._decide(one) for one in taken)
 
     @property
     def _is_by_hand(self) -> bool:
@@ -192,8 +191,7 @@ class Acceptance:
             Stopping: we were asked to stop.
         """
         return tuple(
-            part.model_copy(update={"before": with_baseline(self._device, one.service, part.before)})
-            for one, part in zip(taken, parts, strict=True)
+            ask_part(self._device, one.service, part) for one, part in zip(taken, parts, strict=True)
         )
 
     def survey(self, one: Taken) -> Part:
@@ -202,30 +200,24 @@ class Acceptance:
         Raises:
             Refusal: the service, or what is around it, is not fit for an update.
         """
-        device, service, release = self._device, one.service, one.release
-        name = check_runtime(service)
-        before = survey(
-            device.docker, service, name, release, state_dir=device.paths.state_dir,
-            installed=device.releases.installed(service.name),
-            is_known=lambda update: device.history.find(update) is not None,
-        )  # fmt: skip
-        check_reference(device.docker, release, name, device.catalog, device.releases.all_installed())
-        check_health_check(service, before, has_healthcheck=one.image.has_healthcheck)
-        return Part(container_name=name, release=release, before=before, vouched=self._turn.is_vouched)
+        has_healthcheck, vouched = one.image.has_healthcheck, self._turn.is_vouched
+        return survey_part(
+            self._device, one.service, one.release, has_healthcheck=has_healthcheck, vouched=vouched
+        )
 
-    def _decide(self, one: Taken, name: str) -> Decision:
-        decision = self._decide_release(one.release, name)
+    def _decide(self, one: Taken) -> Decision:
+        decision = self._decide_release(one.service, one.release)
         if decision.act is not Act.APPLY:
             return decision
         return plan_leave(self._device, one.service, one.release, by_hand=self._is_by_hand)
 
-    def _decide_release(self, release: Release, name: str) -> Decision:
+    def _decide_release(self, service: Service, release: Release) -> Decision:
         installed = self._device.releases.installed(release.service)
         decision = self._plan(release, installed)
         if decision.code == "release.already_installed" and installed is not None:
-            container = self._device.docker.find_container(name)
-            if container is None or container["Image"] != installed.image_id:
-                # somebody removed or replaced the container by hand since
+            containers = find_containers(self._device.docker, service)
+            if not containers or any(one["Image"] != installed.image_id for one in containers):
+                # somebody removed or replaced one by hand since
                 decision = self._plan(release, None)
         if decision.code == "package.downgrade" and self._device.releases.downgrade_used(release):
             reason = f"{decision.reason} once more: its leave to go back was used before"

@@ -157,7 +157,7 @@ class Run:
         return ContainerSteps(part, self._record.update_id, check, tools)
 
     def _in_order(self) -> tuple[str, ...]:
-        steps = {part.release.service: step_names(part.before) for part in self._record.parts}
+        steps = {part.release.service: step_names(part) for part in self._record.parts}
         return order_steps(steps, self._device.catalog.levels)
 
     def begin(self) -> Verdict:

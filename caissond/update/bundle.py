@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from caissond.errors import Refusal
 from caissond.model.records import Part
+from caissond.model.reference import full_reference
 
 STILL_WELL = "still-well"
 """Only with several services: the first that passed its gate may have fallen over while the last was watched."""
@@ -51,12 +52,12 @@ def check_together(parts: Sequence[Part]) -> None:
     Raises:
         Refusal: `package.bundle_conflict`.
     """
-    containers = {part.container_name: part.release.service for part in parts}
+    containers = {name: part.release.service for part in parts for name in part.names}
     images: dict[str, str] = {}
     dependants: dict[str, str] = {}
     for part in parts:
         service, reference = part.release.service, part.release.reference
-        for dependant in part.before.dependants:
+        for dependant in (dependant for one in part.each for dependant in one.before.dependants):
             if dependant.name in dependants:
                 text = f"cannot update {dependants[dependant.name]} with {service}: {dependant.name} depends on both"
                 raise Refusal(text, code="package.bundle_conflict")
@@ -64,7 +65,6 @@ def check_together(parts: Sequence[Part]) -> None:
             if dependant.name in containers:
                 text = f"cannot update {containers[dependant.name]} with {service}: it is made again as its dependant"
                 raise Refusal(text, code="package.bundle_conflict")
-        if images.setdefault(reference, part.release.digest) != part.release.digest:
-            raise Refusal(
-                f"cannot use {reference} for two images at once", code="package.bundle_conflict"
-            )  # fmt: skip
+        for name in {reference, part.compose_reference} - {""}:
+            if images.setdefault(full_reference(name), part.release.digest) != part.release.digest:
+                raise Refusal(f"cannot use {name} for two images at once", code="package.bundle_conflict")

@@ -1,40 +1,27 @@
-"""The do and undo of each step for a plain Docker container, side by side.
+"""The do and undo of each step for a service that runs in one container, or in several that are alike, side by side.
 
-The old container keeps its name, its whole self and a restart policy that revives it until the verdict is in
-(`old_container`). The replacement is made before the old one is stopped, and Docker never starts it by itself before
-the commit; in the commit one of the two has such a policy at any instant. Names are derived from the update's id, so an
-undo finds what it made without having been told; it deletes nothing else.
+The old containers keep their names, their whole selves and a restart policy that revives them until the verdict is in
+(`old_container`). The replacements are made before the old ones are stopped, and Docker never starts them by itself
+before the commit (`new_container`). Names are derived from the update's id, so an undo finds what it made without
+having been told; it deletes nothing else.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
-from caissond.errors import Conflict, GateFailed, HostUnavailable, NotFound, Stopping
-from caissond.host.docker import Inspect
-from caissond.host.probes import Prober
-from caissond.host.recreate import NO_RESTART, plan_replacement
+from caissond.errors import GateFailed, Stopping, Unprobeable
 from caissond.model.catalog import HealthCheck
-from caissond.model.ids import ContainerId, ImageId, UpdateId, ingest_tag, keep_tag, new_name
-from caissond.model.records import AuditKind, Before, Installed, Part
+from caissond.model.ids import ImageId, UpdateId
+from caissond.model.records import AuditKind, Installed, Part
 from caissond.update.bundle import STILL_WELL
-from caissond.update.dependants import Dependants
+from caissond.update.containers import find_siblings, name_of
 from caissond.update.engine import Step, nothing
 from caissond.update.gate import gate_of_new
 from caissond.update.health import watch
-from caissond.update.old_container import (
-    REVIVE,
-    OldContainer,
-    connect_networks,
-    policy_of,
-    rename_container,
-    stop_container,
-)
-from caissond.update.step_tools import Tools
+from caissond.update.step_tools import Tools, whatever_comes
+from caissond.update.swap import Swap, check_engine, judge_engine
+from caissond.update.tags import Tags, previous_of
 
-ENGINE_SETTLES_S = 2
-ENGINE_MAY_BE_TO_BLAME = frozenset({"gate.exited", "gate.restarting", "gate.probe_failed", "gate.timed_out"})
 STEP_NAMES = ("keep-old", "load-image", "create-new", "stop-old", "start-new", "health-gate", "commit")
 WITH_DEPENDANTS = (
     *("keep-old", "load-image", "create-new", "create-dependants", "stop-dependants", "stop-old"),
@@ -42,13 +29,13 @@ WITH_DEPENDANTS = (
 )
 
 
-def step_names(before: Before) -> tuple[str, ...]:
+def step_names(part: Part) -> tuple[str, ...]:
     """The steps of an update, in their order."""
-    return WITH_DEPENDANTS if before.dependants else STEP_NAMES
+    return WITH_DEPENDANTS if any(one.before.dependants for one in part.each) else STEP_NAMES
 
 
 class ContainerSteps:
-    """The steps that update one container."""
+    """The steps that update one service."""
 
     def __init__(self, part: Part, update_id: UpdateId, check: HealthCheck, tools: Tools) -> None:
         self._part = part
@@ -57,214 +44,213 @@ class ContainerSteps:
         self._check = check
         self._tools = tools
         self._docker = tools.docker
-        self._old = OldContainer(part, update_id, check, tools)
-        self._dependants = Dependants(part, update_id, tools, self._old)
+        self._swaps = tuple(Swap(one, update_id, check, tools) for one in part.each)
+        self._dependants = tuple(swap.dependants for swap in self._swaps)
         self._service = part.release.service
-        self._name = part.container_name
-        self._new_name = new_name(part.container_name, update_id)
-        self._ingest_tag = ingest_tag(tools.claim, update_id, self._service)
-        self._keep_tag = keep_tag(tools.claim, update_id, self._service)
+        self._tags = Tags(part, update_id, tools)
+        self._mark = ""
 
     def steps(self) -> tuple[Step, ...]:
         """All that there are; `bundle.order_steps` says in which order they are done."""
-        others = self._dependants
         handlers: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
             "keep-old": (self.keep_old, self.release_old),
             "load-image": (self.load_image, self.unload_image),
             "create-new": (self.create_new, self.remove_new),
-            "create-dependants": (self.create_dependants, others.remove_new),
-            "stop-dependants": (self.stop_dependants, others.revive_old),
-            "stop-old": (self.stop_old, self._old.revive),
+            "create-dependants": (self.create_dependants, self.remove_dependants),
+            "stop-dependants": (self.stop_dependants, self.revive_dependants),
+            "stop-old": (self.stop_old, self.revive_old),
             "start-new": (self.start_new, self.stop_new),
-            "start-dependants": (others.start_new, others.stop_new),
+            "start-dependants": (self.start_dependants, self.stop_new_dependants),
             "health-gate": (self.pass_gate, nothing),
             STILL_WELL: (self.stay_well, nothing),
             "commit": (self.commit, self.uncommit),
         }
         return tuple(
             Step(f"{self._service}/{name}", *handlers[name], final=name == "commit")
-            for name in (*step_names(self._before), STILL_WELL)
+            for name in (*step_names(self._part), STILL_WELL)
         )
 
     # keep-old
 
     def keep_old(self) -> None:
-        self._docker.tag(self._before.image_id, self._keep_tag)
+        self._tags.keep_old()
 
     def release_old(self) -> None:
-        if self._old.find() is None:
-            return  # it could not be made again yet: its image is all that is left of it
-        with suppress(Conflict):  # the old image's only tag now, and a container uses it: left for the sweep
-            self._docker.untag(self._keep_tag)
+        if all(swap.old.find() for swap in self._swaps):
+            self._tags.release_old()  # else one could not be made again yet: its image is all that is left of it
 
     # load-image
 
     def load_image(self) -> None:
-        self._tools.host.import_image(self._part, self._ingest_tag)
+        self._tools.host.import_image(self._part, self._tags.ingest)
         self._tools.host.sync()
 
     def unload_image(self) -> None:
-        self._docker.untag(self._ingest_tag)
+        self._tags.release_new()
         self._tools.host.remove_intermediates()
 
     # create-new
 
     def create_new(self) -> None:
-        self.remove_new()
-        old_image = self._before.image
-        image = ImageId(self._docker.inspect_image(self._ingest_tag)["Id"])
-        plan = plan_replacement(
-            self._before.container, old_image, image, labels=self._labels(), host_name=self._before.host_name
-        )
-        connect_networks(self._tools, self._docker.create(self._new_name, plan.config), plan)
+        image = ImageId(self._docker.inspect_image(self._tags.ingest)["Id"])
+        for swap in self._swaps:
+            swap.new.create(image)
 
     def remove_new(self) -> None:
-        if new := self._find_new():
-            self._docker.remove(new["Id"], with_new_volumes=True)
+        whatever_comes(swap.new.remove for swap in self._swaps)
 
-    def _labels(self) -> dict[str, str]:
-        policy = self._before.own_policy
-        release = self._part.release
-        return {
-            "io.caisson.update": self._update_id,
-            "io.caisson.service": release.service,
-            "io.caisson.version": release.version,
-            "io.caisson.digest": release.digest,
-            "io.caisson.reference": release.reference,
-            "io.caisson.created": release.created_at.isoformat(),
-            "io.caisson.replaces": self._before.container_id,
-            "io.caisson.restart": f"{policy['Name']}:{policy['MaximumRetryCount']}",
-            "io.caisson.running": "yes" if self._before.was_running else "no",
-            "io.caisson.state": str(self._tools.state_dir),
-        }
-
-    # create-dependants, stop-dependants
+    # create-dependants, stop-dependants, start-dependants
 
     def create_dependants(self) -> None:
-        self._dependants.create(ContainerId(self._required_new()["Id"]))
+        for swap in self._swaps:
+            swap.create_dependants()
+
+    def remove_dependants(self) -> None:
+        whatever_comes(each.remove_new for each in self._dependants)
 
     def stop_dependants(self) -> None:
         self._tools.host.pause(0)  # asked to stop? then not now
-        self._dependants.stop_old()
+        for each in self._dependants:
+            each.stop_old()
+
+    def revive_dependants(self) -> None:
+        whatever_comes(each.revive_old for each in self._dependants)
+
+    def start_dependants(self) -> None:
+        for each in self._dependants:
+            each.start_new()
+
+    def stop_new_dependants(self) -> None:
+        whatever_comes(each.stop_new for each in self._dependants)
 
     # stop-old
 
     def stop_old(self) -> None:
-        if not self._before.was_running:
-            return
-        self._tools.host.pause(0)  # asked to stop? then not now
-        self._tools.host.tell("update.stopping_old", f"{self._service}: the old release is stopped")
-        self._old.stop()
+        if running := [swap for swap in self._swaps if swap.was_running]:
+            self._tools.host.pause(0)  # asked to stop? then not now
+            self._tools.host.tell("update.stopping_old", f"{self._service}: the old release is stopped")
+        for swap in running:
+            swap.old.prepare_stop()
+        if running:
+            self._tools.host.sync()
+        for swap in running:
+            self._tools.host.pause(0)
+            swap.old.stop()
+
+    def revive_old(self) -> None:
+        """
+        Raises:
+            GateFailed: it runs again, and is not as well as it was.
+        """
+        whatever_comes(swap.old.revive for swap in self._swaps)
+        try:
+            self._watch_old(only_running=False)
+        except Unprobeable:
+            self._watch_old(only_running=True)
+
+    def _watch_old(self, *, only_running: bool) -> None:
+        well = [swap for swap in self._swaps if swap.was_well]
+        if well:
+            watches = [swap.old.watch(only_running=only_running) for swap in well]
+            watch(*watches, pause=self._tools.host.pause_whatever_comes)
 
     # start-new
 
     def start_new(self) -> None:
-        if self._before.was_running:
-            self._docker.start(self._new_name)
+        if self._before.runs_once:  # no old container that the engine revives would tell of its restart
+            self._mark = self._docker.start_mark()
+        for swap in self._swaps:
+            swap.check_at_rest()
+            swap.new.start()
 
     def stop_new(self) -> None:
-        if new := self._find_new():
-            stop_container(self._tools, new)
+        whatever_comes(swap.new.stop for swap in self._swaps)
 
     # health-gate
 
     def pass_gate(self) -> None:
         host = self._tools.host
-        if not self._before.was_running:
+        if not self._part.is_gated:
             host.tell(
                 "update.ungated", f"{self._service}: it was stopped before, so the new release is not started"
             )
             return
         host.tell("update.checking", f"{self._service}: the new release runs, watching it")
-        host.audit(AuditKind.HEALTH_CHECK_STARTED, gate_of_new(self._check, self._before).words)
+        host.audit(AuditKind.HEALTH_CHECK_STARTED, self._gate_words)
         try:
             words = self._watch_new()
         except GateFailed as exc:
             host.audit(AuditKind.HEALTH_CHECK_FAILED, exc.message)
             raise
+        self._check_nobody_joined()
         host.audit(AuditKind.HEALTH_CHECK_PASSED, words)
+
+    def _check_nobody_joined(self) -> None:
+        """Whether somebody has scaled the service up meanwhile: that one would stay behind.
+
+        Raises:
+            Stopping: `update.interrupted`: the next attempt takes it along.
+        """
+        if self._part.compose_reference:
+            now = {name_of(one) for one in find_siblings(self._docker, self._before.container)}
+            if joined := now - set(self._part.names):
+                text = f"cannot go on: {', '.join(sorted(joined))} was added meanwhile"
+                raise Stopping(text, code="update.interrupted")
+
+    @property
+    def _gate_words(self) -> str:
+        words = (gate_of_new(self._check, one.before).words for one in self._part.each)
+        return ", ".join(dict.fromkeys(words))
 
     def stay_well(self) -> None:
         """One more look, after others have been watched."""
-        if self._before.was_running:
+        if self._part.is_gated:
             self._watch_new(stable_secs=0)
 
     def _watch_new(self, *, stable_secs: float | None = None) -> str:
         """
-        Args:
-            stable_secs: how long it has to stay well; None: as the catalog says.
-
         Raises:
             GateFailed: the verdict.
-            Stopping: it stopped because the engine did: that says nothing about the release.
+            Stopping, HostUnavailable: it stopped because the engine did: that says nothing about the release.
         """
+        gated = (swap for swap in self._swaps if swap.is_gated)
         try:
-            new = self._required_new()["Id"]
-            check = self._check
-            if stable_secs is not None:
-                check = check.model_copy(update={"stable_secs": stable_secs})
-            probe = Prober(self._docker, check, self._tools.host.beat)
-            return watch(
-                gate_of_new(check, self._before), lambda: self._docker.inspect_container(new), probe,
-                pause=self._tools.host.pause,
-            )  # fmt: skip
+            watches = [swap.new.watch(stable_secs=stable_secs) for swap in gated]
+            words = watch(*watches, pause=self._tools.host.pause)
         except GateFailed as exc:
-            if exc.code in ENGINE_MAY_BE_TO_BLAME and self._engine_restarted():
-                text = f"cannot judge the new release: Docker was restarted ({exc.message})"
-                raise Stopping(text, code="update.interrupted") from exc
+            judge_engine(self._tools, self._swaps, self._mark, exc)
             raise
-
-    def _engine_restarted(self) -> bool:
-        """Only an engine that started anew can have revived the old container; one that shuts down takes no new
-        connection.
-        """
-        self._tools.host.pause_whatever_comes(ENGINE_SETTLES_S)
-        if not self._docker.answers():
-            raise HostUnavailable("cannot judge the new release: Docker went away", code="docker.unavailable")
-        old = self._docker.find_container(self._before.container_id)
-        return old is not None and bool(old["State"]["Running"])
+        check_engine(self._tools, self._mark)
+        return words
 
     # commit
 
     def commit(self) -> None:
-        new = self._required_new()
-        self._docker.set_restart_policy(new["Id"], self._policy_at_first)
-        self._dependants.make_revived()
-        self._dependants.retire_old()
-        self._old.retire()
-        if self._before.was_running and not self._required_new()["State"]["Running"]:
-            # a power cut since the verdict: it has to show once more that it runs
-            self._docker.start(new["Id"])
-            self._watch_new()
-        rename_container(self._tools, new["Id"], self._name)
-        self._dependants.take_over()
-        self._docker.tag(new["Image"], self._part.release.reference)
-        self._tools.releases.save_installed(self._installed(new["Image"]))
+        for swap in self._swaps:
+            swap.make_revived()
+        for swap in self._swaps:
+            swap.retire_old()
+        self._bring_up_again()
+        for swap in self._swaps:
+            swap.take_over()
+        image = ImageId(self._swaps[0].new.required()["Image"])
+        self._tags.name_new(image)
+        self._tools.releases.save_installed(self._installed(image))
         self._tools.host.sync()
 
-    @property
-    def _policy_at_first(self) -> Inspect:
-        """The new container's while the record is open: one with which Docker brings it back whatever happens, as the
-        old one's does no more (docs/restart-policies.md).
-        """
-        return REVIVE if self._before.was_running else self._before.own_policy
+    def _bring_up_again(self) -> None:
+        """After a power cut since the verdict they have to show once more that they run."""
+        down = [swap for swap in self._swaps if swap.new.is_down]
+        for swap in down:
+            swap.new.start()
+        if down:
+            self._watch_new()
 
     def uncommit(self) -> None:
-        self._old.prepare_return()
-        self._dependants.go_back()
-        if new := self._find_new():
-            rename_container(self._tools, new["Id"], self._new_name)
-            self._docker.set_restart_policy(new["Id"], NO_RESTART)
-        self._old.take_name_back()
-        self._restore_reference()
+        whatever_comes(swap.old.prepare_return for swap in self._swaps)
+        whatever_comes(swap.go_back for swap in self._swaps)
+        self._tags.name_old_again()
         self._restore_installed()
-
-    def _restore_reference(self) -> None:
-        reference = self._part.release.reference
-        if self._before.reference_image is not None:
-            self._docker.tag(self._before.reference_image, reference)
-        elif self._points_at_new(reference):
-            self._docker.untag(reference)
 
     def _restore_installed(self) -> None:
         if self._before.installed is not None:
@@ -273,75 +259,32 @@ class ContainerSteps:
             self._tools.releases.forget_installed(self._part.release.service)
 
     def _installed(self, image: ImageId) -> Installed:
-        before = self._before
-        known = before.installed
-        previous = known.release if known and known.image_id == before.image_id else None  # else by hand
+        previous = previous_of(self._part)
         return Installed(
             release=self._part.release, update_id=self._update_id, image_id=image, committed_at=datetime.now(UTC),
-            previous=previous, previous_image=before.image_id,
-            previous_reference=before.reference, ungated=not before.was_running,
+            previous=previous.release, previous_image=previous.image_id,
+            previous_reference=previous.reference, ungated=not self._part.is_gated,
         )  # fmt: skip
 
     # once committed
 
     def give_own_policy(self) -> None:
-        """The new container's restart policy is the service's own from now on, durably."""
-        new, own = self._find_new(), self._before.own_policy
-        changed = self._dependants.give_own_policy()
-        if new is not None and policy_of(new) != own:
-            self._docker.set_restart_policy(new["Id"], own)
-            changed = True
-        if changed:
+        """The new containers' restart policy is the service's own from now on, durably."""
+        changed = [swap.give_own_policy() for swap in self._swaps]
+        if any(changed):
             self._tools.host.sync()
 
     def clean_up(self) -> None:
-        """Remove the parked old container, once the new one has been seen under the service's name, and the private
-        tag of the load. The old image stays, under its keep tag. A service that a power cut took down since the commit,
-        and whose policy does not bring it back, is started: that is the last of what the update owes it.
+        """Remove the parked old containers, once the new ones have been seen under the service's names, and the
+        private tag of the load. The old image stays, under its keep tag.
         """
-        new = self._docker.find_container(self._name)
-        if new is None or not self._is_ours(new):
+        settled = [swap.new.is_settled() for swap in self._swaps]
+        if not all(settled):
             return
-        if new["State"]["Running"] is not self._before.was_running:
-            if self._before.was_running:
-                self._docker.start(new["Id"])
-            return
-        self._dependants.clean_up()
-        self._old.remove_parked()
-        self._docker.untag(self._ingest_tag)
+        for swap in self._swaps:
+            swap.clean_up()
+        self._tags.release_new()
 
     def keep_up(self) -> None:
         """Once undone: start the old release where it does not run after all."""
-        self._old.keep_up()
-        self._dependants.keep_up()
-
-    # what the record names
-
-    def _find_new(self) -> Inspect | None:
-        """The replacement, under whichever name it has by now; never a container that this update did not make."""
-        for name in (self._new_name, self._name):
-            found = self._docker.find_container(name)
-            if found is not None and self._is_ours(found):
-                return found
-        for short in self._docker.list_containers(label=f"io.caisson.update={self._update_id}"):
-            found = self._docker.find_container(short["Id"])  # renamed by hand, or another service's
-            if found is not None and self._is_ours(found):
-                return found
-        return None
-
-    def _required_new(self) -> Inspect:
-        new = self._find_new()
-        if new is None:
-            raise NotFound(
-                f"cannot go on with {self._service}: the new container is gone", code="docker.not_found"
-            )
-        return new
-
-    def _is_ours(self, container: Inspect) -> bool:
-        labels: dict[str, Any] = container["Config"].get("Labels") or {}
-        mine = labels.get("io.caisson.service") == self._service
-        return mine and labels.get("io.caisson.update") == self._update_id
-
-    def _points_at_new(self, reference: str) -> bool:
-        tagged, new = self._docker.find_image(reference), self._docker.find_image(self._ingest_tag)
-        return tagged is not None and tagged["Id"] in (self._part.release.digest, new["Id"] if new else None)
+        whatever_comes(swap.keep_up for swap in self._swaps)

@@ -7,8 +7,9 @@ the new one; each has its old self, its name and a policy that revives it until 
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
-from caissond.errors import CaissonError, DockerError
+from caissond.errors import DockerError
 from caissond.host.docker import Inspect
 from caissond.host.recreate import NO_RESTART, bound_to, depends_on, plan_replacement
 from caissond.model.catalog import HealthCheck
@@ -21,7 +22,7 @@ from caissond.update.old_container import (
     rename_container,
     stop_container,
 )
-from caissond.update.step_tools import Tools
+from caissond.update.step_tools import Tools, whatever_comes
 
 DEPENDANT_LABEL = f"{LABEL_PREFIX}dependant."
 UPDATE_LABEL = f"{DEPENDANT_LABEL}update"
@@ -36,6 +37,7 @@ class Dependants:
         )
         self._new_service = new_name(part.container_name, update_id)
         self._docker = tools.docker
+        self._sync = tools.host.sync
 
     def create(self, service: ContainerId) -> None:
         """Beside the old ones, for the container that is to be the service's."""
@@ -46,7 +48,12 @@ class Dependants:
         self._all(_One.remove_new)
 
     def stop_old(self) -> None:
-        for one in self._each:
+        running = [one for one in self._each if one.was_running]
+        for one in running:
+            one.prepare_stop()
+        if running:
+            self._sync()
+        for one in running:
             one.stop_old()
 
     def revive_old(self) -> None:
@@ -102,15 +109,7 @@ class Dependants:
         self._all(_One.keep_up)
 
     def _all(self, undo: Callable[["_One"], None]) -> None:
-        """What goes wrong with one does not keep the others from going back."""
-        problems: list[CaissonError] = []
-        for one in self._each:
-            try:
-                undo(one)
-            except CaissonError as exc:
-                problems.append(exc)
-        if problems:
-            raise problems[0]
+        whatever_comes(partial(undo, one) for one in self._each)
 
 
 class _One:
@@ -172,6 +171,7 @@ class _One:
             UPDATE_LABEL: self._update_id,
             f"{DEPENDANT_LABEL}name": self._name,
             f"{DEPENDANT_LABEL}of": self._service.release.service,
+            f"{DEPENDANT_LABEL}container": self._service.container_name,
             f"{DEPENDANT_LABEL}replaces": self._before.container_id,
             f"{DEPENDANT_LABEL}restart": f"{policy['Name']}:{policy['MaximumRetryCount']}",
             f"{DEPENDANT_LABEL}running": "yes" if self._before.was_running else "no",
@@ -181,9 +181,15 @@ class _One:
         if new := self._find_new():
             self._docker.remove(new["Id"], with_new_volumes=True)
 
+    @property
+    def was_running(self) -> bool:
+        return self._before.was_running
+
+    def prepare_stop(self) -> None:
+        self._old.prepare_stop()
+
     def stop_old(self) -> None:
-        if self._before.was_running:
-            self._old.stop()
+        self._old.stop()
 
     def revive_old(self) -> None:
         """Running in the network of the service's old container, which may be another one than before: where somebody

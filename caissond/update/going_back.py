@@ -9,13 +9,13 @@ from caissond.host.docker import Inspect
 from caissond.model.catalog import Service
 from caissond.model.fields import parse_reference
 from caissond.model.ids import Digest, ImageId, new_update_id
-from caissond.model.records import GOING_BACK, Installed, Part, Record, Release, Verdict
+from caissond.model.records import GOING_BACK, Installed, Record, Release, Verdict
 from caissond.update.apply import KeptImage, Run
-from caissond.update.baseline import with_baseline
+from caissond.update.bundle import check_together
 from caissond.update.device import Device
 from caissond.update.health import has_health_check
-from caissond.update.policy import check_runtime
-from caissond.update.survey import check_health_check, check_reference, check_settled, survey
+from caissond.update.parts import ask_part, survey_part
+from caissond.update.survey import check_settled
 
 UNKNOWN_VERSION = "0.0.0"
 
@@ -59,16 +59,10 @@ def go_back(device: Device, name: str) -> Verdict:
     installed = device.releases.installed(name)
     known, image_id, reference = earlier_release(installed, name)
     image = _kept(device, image_id, name)
-    container_name = check_runtime(service)
     release = known or _release_of(service, image, reference)
-    before = survey(
-        device.docker, service, container_name, release, state_dir=device.paths.state_dir, installed=installed,
-        is_known=lambda update: device.history.find(update) is not None,
-    )  # fmt: skip
-    check_reference(device.docker, release, container_name, device.catalog, device.releases.all_installed())
-    check_health_check(service, before, has_healthcheck=has_health_check(image.get("Config") or {}))
-    before = with_baseline(device, service, before)
-    part = Part(container_name=container_name, release=release, before=before)
+    has_healthcheck = has_health_check(image.get("Config") or {})
+    part = ask_part(device, service, survey_part(device, service, release, has_healthcheck=has_healthcheck))
+    check_together((part,))
     record = Record(
         update_id=new_update_id(), parts=(part,), statuses={}, package=f"rollback of {name}", source=GOING_BACK,
         started_at=device.now(),

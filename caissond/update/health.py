@@ -112,6 +112,8 @@ def assess(gate: Gate, first: Observation, now: Observation, asked: Asked) -> As
         return _fail("gate.out_of_memory", "it ran out of memory")
     if now.restarting or now.restarts > first.restarts or now.started_at != first.started_at:
         return _fail("gate.restarting", f"it restarted, exit code {now.exit_code}")
+    if gate.check.kind is HealthKind.COMPLETED:
+        return _assess_completion(gate.check, now)
     if not now.running:
         return _fail("gate.exited", f"it exited with code {now.exit_code} after {now.at_s:.0f} s")
     if now.health == "unhealthy" and gate.heeds_health:
@@ -119,6 +121,17 @@ def assess(gate: Gate, first: Observation, now: Observation, asked: Asked) -> As
     if gate.check.kind is HealthKind.CONTAINER_HEALTH and now.health is None:
         return _fail("gate.no_healthcheck", "it has no health check")
     return _assess_asked(gate.check, now, asked) if gate.check.is_probed else _assess_running(gate.check, now)
+
+
+def _assess_completion(check: HealthCheck, now: Observation) -> Assessment:
+    """Of a service that has something to do and ends when it is done."""
+    if now.running and now.at_s >= check.timeout_secs:
+        return _fail("gate.timed_out", f"still not done after {check.timeout_secs} s")
+    if now.running:
+        return _wait(f"at work, {now.at_s:.0f} of {check.timeout_secs} s")
+    if now.exit_code != 0:
+        return _fail("gate.exited", f"it ended with code {now.exit_code} after {now.at_s:.0f} s")
+    return Assessment(True, False, "", f"done after {now.at_s:.0f} s")
 
 
 def _assess_running(check: HealthCheck, now: Observation) -> Assessment:
@@ -164,43 +177,60 @@ def never_asked(_container: dict[str, Any], _timeout_s: float, /) -> Answer:
     raise AssertionError("this kind of check asks nothing")
 
 
-def watch(
-    gate: Gate,
-    look: Look,
-    probe: Probe = never_asked,
-    *,
-    pause: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-    on_wait: Callable[[str], None] = lambda _reason: None,
-) -> str:
-    """Look at a container, and ask it, until the verdict is in, and return why it passed.
+class Watch:
+    """One container under watch, from its first look to its verdict."""
+
+    def __init__(
+        self, gate: Gate, look: Look, probe: Probe = never_asked, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """
+        Args:
+            look: returns its inspect.
+            probe: asks it, for the kinds that do.
+        """
+        self.gate = gate
+        self._look, self._probe, self._clock = look, probe, clock
+        self._began_s = 0.0
+        self._first: Observation | None = None
+        self._asked = Asked()
+
+    def look_again(self) -> Assessment:
+        """Look at it, and ask it.
+
+        Raises:
+            Unprobeable: the probe cannot be made from here.
+        """
+        shown = self._look()
+        if self._first is None:
+            self._began_s = self._clock()
+        now = Observation.of(shown, at_s=self._clock() - self._began_s if self._first else 0)
+        self._first = self._first or now
+        if self.gate.check.is_probed and now.running:
+            self._asked = _ask(self.gate.check, shown, now.at_s, self._asked, self._probe)
+            if (
+                self._asked.well_since_s is None
+            ):  # an end that came in between says more than the silence after it
+                now = Observation.of(self._look(), at_s=now.at_s)
+        return assess(self.gate, self._first, now, self._asked)
+
+
+def watch(*watches: Watch, pause: Callable[[float], None] = time.sleep) -> str:
+    """Look at containers until all of them have passed at the same time, and return why the last one did.
 
     Args:
-        look: returns its inspect.
-        probe: asks it, for the kinds that do.
         pause: waits this many seconds; may raise to end the watch.
-        on_wait: told at every look what it waits for.
 
     Raises:
-        GateFailed: `gate.*`.
-        Unprobeable: the probe cannot be made from here.
+        GateFailed: `gate.*`: the first of them that fails fails for all.
+        Unprobeable: a probe cannot be made from here.
     """
-    began, first, asked = clock(), None, Asked()
     while True:
-        shown = look()
-        now = Observation.of(shown, at_s=clock() - began if first else 0)
-        first = first or now
-        if gate.check.is_probed and now.running:
-            asked = _ask(gate.check, shown, now.at_s, asked, probe)
-            if asked.well_since_s is None:  # an end that came in between says more than the silence after it
-                now = Observation.of(look(), at_s=now.at_s)
-        assessment = assess(gate, first, now, asked)
-        if assessment.passed:
-            return assessment.reason
-        if assessment.failed:
-            raise GateFailed(f"cannot keep the release: {assessment.reason}", code=assessment.code)
-        on_wait(assessment.reason)
-        pause(gate.check.poll_interval_secs)
+        assessments = [one.look_again() for one in watches]
+        if failed := next((one for one in assessments if one.failed), None):
+            raise GateFailed(f"cannot keep the release: {failed.reason}", code=failed.code)
+        if all(one.passed for one in assessments):
+            return assessments[-1].reason
+        pause(watches[0].gate.check.poll_interval_secs)
 
 
 def _ask(check: HealthCheck, shown: dict[str, Any], at_s: float, asked: Asked, probe: Probe) -> Asked:

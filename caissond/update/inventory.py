@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from caissond import __version__
 from caissond.errors import CaissonError, DockerError, HostUnavailable
 from caissond.model.catalog import Service
 from caissond.report.inventory import Engine, Inventory, ServiceStock
+from caissond.update.containers import find_containers
 from caissond.update.device import Device
 
 ARCHITECTURES = {
@@ -84,19 +86,24 @@ def _service(device: Device, service: Service, *, asks_engine: bool) -> ServiceS
 
 
 def _container(device: Device, service: Service) -> tuple[str, tuple[str, ...]]:
-    """The container's state and its image's layers."""
-    if service.docker is None:
-        return "unknown", ()
+    """The state of its containers, and the layers of the first one's image."""
     try:
-        container = device.docker.find_container(service.docker.container_name)
-        if container is None:
-            return "missing", ()
-        return state_words(container["State"]), _layers(device, container)
+        containers = find_containers(device.docker, service)
+        return state_of(containers), _layers(device, containers[0]) if containers else ()
     except (DockerError, HostUnavailable):
         return "unknown", ()
 
 
-def state_words(state: Mapping[str, Any]) -> str:
+def state_of(containers: Sequence[Mapping[str, Any]]) -> str:
+    """Of all containers of a service, in a few words; how many there are of each kind, where they differ."""
+    counts = Counter(_state_words(container["State"]) for container in containers)
+    if len(counts) == 1:
+        words, count = next(iter(counts.items()))
+        return words if count == 1 else f"{count} x {words}"
+    return " + ".join(f"{count} x {words}" for words, count in sorted(counts.items())) or "missing"
+
+
+def _state_words(state: Mapping[str, Any]) -> str:
     """What the engine says of a container, in a word or two; Docker keeps the health of one that has stopped."""
     health = (state.get("Health") or {}).get("Status") if state["Running"] else None
     return f"{state['Status']}, {health}" if health else str(state["Status"])

@@ -6,6 +6,7 @@ from caissond.host.recreate import depends_on
 from caissond.model.catalog import Service
 from caissond.model.ids import ContainerId, ImageId
 from caissond.model.records import Before, Dependant
+from caissond.update.containers import name_of, place_of
 
 
 def find_dependants(
@@ -17,35 +18,48 @@ def find_dependants(
         Refusal: `service.has_dependants`: one is not declared, or has dependants itself; `service.auto_remove`,
             `service.paused`: one cannot be made again.
     """
-    declared = service.docker.dependants if service.docker is not None else ()
+    declared = _Declared(service)
     everybody = [found for short in docker.list_containers() if (found := docker.find_container(short["Id"]))]
     dependants = _dependants_of(container, everybody)
     for other in dependants:
         _check(service, other, declared, everybody)
-    by_name = {_name(other): other for other in dependants}
     is_up = bool(container["State"]["Running"])
     return tuple(
-        Dependant(name=name, before=_before(docker, by_name[name], host_name=host_name, is_up=is_up))
-        for name in declared
-        if name in by_name
+        Dependant(name=name_of(other), before=_before(docker, other, host_name=host_name, is_up=is_up))
+        for other in sorted(dependants, key=declared.place_of)
     )
+
+
+class _Declared:
+    """What the catalog says may be made again with the service's container."""
+
+    def __init__(self, service: Service) -> None:
+        runtime = service.docker or service.compose
+        self._names = runtime.dependants if runtime is not None else ()
+        self._project = service.compose.project if service.compose is not None else ""
+
+    def __contains__(self, container: Inspect) -> bool:
+        return self.place_of(container) < len(self._names)
+
+    def place_of(self, container: Inspect) -> int:
+        return place_of(container, self._names, self._project)
 
 
 def _dependants_of(container: Inspect, everybody: list[Inspect]) -> list[Inspect]:
     return [
         other
         for other in everybody
-        if other["Id"] != container["Id"] and depends_on(other, _name(container), container["Id"])
+        if other["Id"] != container["Id"] and depends_on(other, name_of(container), container["Id"])
     ]
 
 
-def _check(service: Service, other: Inspect, declared: tuple[str, ...], everybody: list[Inspect]) -> None:
-    name = _name(other)
-    if name not in declared:
+def _check(service: Service, other: Inspect, declared: _Declared, everybody: list[Inspect]) -> None:
+    name = name_of(other)
+    if other not in declared:
         text = f"cannot update {service.name}: {name} depends on it (container: or link)"
         raise Refusal(text, code="service.has_dependants")
     if further := _dependants_of(other, everybody):
-        text = f"cannot update {service.name}: {_name(further[0])} depends on its dependant {name}"
+        text = f"cannot update {service.name}: {name_of(further[0])} depends on its dependant {name}"
         raise Refusal(text, code="service.has_dependants")
     if other["HostConfig"].get("AutoRemove"):
         text = f"cannot update {service.name}: its dependant {name} was started with --rm"
@@ -70,7 +84,3 @@ def _before(docker: Docker, container: Inspect, *, host_name: str, is_up: bool) 
         reference_image=None,
         host_name=host_name,
     )
-
-
-def _name(container: Inspect) -> str:
-    return str(container["Name"]).lstrip("/")

@@ -6,7 +6,7 @@ From its stop until the verdict it has its own name and a restart policy that ma
 
 from typing import Any
 
-from caissond.errors import CaissonError, DockerError, Unprobeable
+from caissond.errors import CaissonError, DockerError, NotFound
 from caissond.host.docker import Inspect
 from caissond.host.probes import Prober
 from caissond.host.recreate import NO_RESTART, Replacement, plan_replacement
@@ -14,7 +14,7 @@ from caissond.model.catalog import HealthCheck, HealthKind
 from caissond.model.ids import LABEL_PREFIX, ContainerId, UpdateId, parked_name
 from caissond.model.records import Part, restart_policy
 from caissond.update.gate import Gate, gate_of_old
-from caissond.update.health import has_health_check, watch
+from caissond.update.health import Watch, has_health_check
 from caissond.update.step_tools import Tools
 
 REVIVE: Inspect = {"Name": "always", "MaximumRetryCount": 0}
@@ -49,20 +49,19 @@ class OldContainer:
 
     # until the verdict
 
-    def stop(self) -> None:
-        """Docker knows durably that it revives it, before it is stopped."""
+    def prepare_stop(self) -> None:
+        """Docker revives it from now on; it has to know that durably before anything is stopped."""
         self._docker.set_restart_policy(self._before.container_id, REVIVE)
-        self._tools.host.sync()
+
+    def stop(self) -> None:
         stop_container(self._tools, self._before.container)
 
     def revive(self) -> None:
-        """Running again with its own policy, made again where somebody pruned it.
-
-        Raises:
-            GateFailed: it runs, and is not as well as it was.
-        """
+        """Running again with its own policy, made again where somebody pruned it."""
         old = self.find() or self._make_again()
         if not self._before.was_running:
+            if policy_of(old) != self._before.own_policy:
+                self._docker.set_restart_policy(old["Id"], self._before.own_policy)
             return
         if self._is_being_stopped(old):
             # waits for the stop that is under way; a start before its end would be in vain
@@ -70,8 +69,6 @@ class OldContainer:
         old = self._start(old)
         self._docker.set_restart_policy(old["Id"], self._before.own_policy)
         rename_container(self._tools, old["Id"], self._name)  # somebody may have given it another by hand
-        if self._before.was_well:
-            self._watch(old["Id"])
 
     def _start(self, old: Inspect) -> Inspect:
         """Start it, or a copy. A dockerd that is killed while it starts a container can leave a task of it that it
@@ -113,18 +110,17 @@ class OldContainer:
             raise
         return self._docker.inspect_container(created)
 
-    def _watch(self, container: str) -> None:
-        """
-        Raises:
-            GateFailed: it is not as well as it was.
-        """
-        probe = Prober(self._docker, self._check, self._tools.host.beat)
-        pause = self._tools.host.pause_whatever_comes
+    def watch(self, *, only_running: bool = False) -> Watch:
+        """What looks at it, once it is revived, until it is as well as it was."""
         gate = self._gate()
-        try:
-            watch(gate, lambda: self._docker.inspect_container(container), probe, pause=pause)
-        except Unprobeable:
-            watch(gate.only_running(), lambda: self._docker.inspect_container(container), pause=pause)
+        probe = Prober(self._docker, self._check, self._tools.host.beat)
+        return Watch(gate.only_running() if only_running else gate, self._look, probe)
+
+    def _look(self) -> Inspect:
+        old = self.find()
+        if old is None:
+            raise NotFound(f"cannot watch {self._name}: it is gone", code="docker.not_found")
+        return old
 
     def _gate(self) -> Gate:
         """The gate of the way back asks for no health check that the old release does not have."""

@@ -8,7 +8,7 @@ from semver import Version
 
 from caissond import __version__
 from caissond.errors import Refusal
-from caissond.model.catalog import Catalog, Service
+from caissond.model.catalog import Catalog
 from caissond.model.manifest import Manifest, Target
 from caissond.model.records import Installed, Release
 from caissond.model.settings import Settings
@@ -110,20 +110,8 @@ NOT_FOR_THIS_DEVICE = frozenset(
 """On a medium with packages for many devices these are no faults."""
 
 
-WAIT_FOR_THE_HOST = frozenset({"host.disk_full", "host.io_error"})
-"""Nothing is wrong with the package: it stays where it is until there is room."""
-
-
-def check_runtime(service: Service) -> str:
-    """The container's name of a service that this version can update.
-
-    Raises:
-        Refusal: `service.compose_unsupported`.
-    """
-    if service.docker is None:
-        text = f"cannot update {service.name}: it is a Compose service"
-        raise Refusal(text, code="service.compose_unsupported")
-    return service.docker.container_name
+WAIT_FOR_THE_HOST = frozenset({"host.disk_full", "host.io_error", "service.at_work"})
+"""Nothing is wrong with the package: it stays where it is until there is room, or until what is at work has ended."""
 
 
 def plan_release(

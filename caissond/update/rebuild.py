@@ -4,6 +4,7 @@ A settled container becomes an installed release again. A replacement whose old 
 record of an update that was cut off: forward where the commit had begun to swap names, back otherwise.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from caissond.host.docker import Inspect
 from caissond.model.catalog import Service
 from caissond.model.ids import ContainerId, Digest, ImageId, UpdateId, parked_name
-from caissond.model.records import Before, Dependant, Installed, Part, Record, Release, Status
+from caissond.model.records import Before, Dependant, Installed, Part, Record, Release, Replica, Status
 from caissond.update.bundle import order_steps
 from caissond.update.container_steps import step_names
 from caissond.update.dependants import UPDATE_LABEL
@@ -57,15 +58,16 @@ def _rebuild_one(
     device: Device, service: Service, container: Inspect, cut_off: dict[UpdateId, list["_CutOff"]]
 ) -> str:
     release = _release_of(container)
-    if release is None or service.docker is None:
+    name = _name_of(service, container)
+    if release is None or not name:
         return ""
-    name = service.docker.container_name
     replaced = _label(container, "replaces")
     old = device.docker.find_container(replaced) if replaced else None
     if old is not None:
         update_id = UpdateId(_label(container, "update"))
         part = Part(
-            container_name=name, release=release, before=_before(device, container, old, release)
+            container_name=name, release=release, before=_before(device, container, old, release),
+            compose_reference=_label(container, "compose_reference"),
         )  # fmt: skip
         swapped = old["Name"] == f"/{parked_name(name, update_id)}" or container["Name"] == f"/{name}"
         cut_off.setdefault(update_id, []).append(_CutOff(part, swapped))
@@ -74,6 +76,13 @@ def _rebuild_one(
         device.releases.save_installed(_installed(container, release))
         return f"{release.service} {release.version}"
     return ""
+
+
+def _name_of(service: Service, container: Inspect) -> str:
+    """The name that it has, or is to have, as the service's."""
+    if service.docker is not None:
+        return service.docker.container_name
+    return _label(container, "container")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +95,8 @@ class _CutOff:
 
 
 def _record(device: Device, update_id: UpdateId, cut_off: list[_CutOff]) -> Record:
-    parts = tuple(one.part for one in cut_off)
-    steps = {part.release.service: step_names(part.before) for part in parts}
+    parts = _merged(one.part for one in cut_off)
+    steps = {part.release.service: step_names(part) for part in parts}
     commit = Status.DOING if any(one.swapped for one in cut_off) else Status.PENDING
     return Record(
         update_id=update_id,
@@ -100,9 +109,24 @@ def _record(device: Device, update_id: UpdateId, cut_off: list[_CutOff]) -> Reco
     )
 
 
+def _merged(alone: Iterable[Part]) -> tuple[Part, ...]:
+    """One part for each service: the containers of a scaled one are parts of their own so far. One that has no
+    replacement yet is missing: then none has been stopped.
+    """
+    by_service: dict[str, list[Part]] = {}
+    for part in sorted(alone, key=lambda part: part.container_name):
+        by_service.setdefault(part.release.service, []).append(part)
+    return tuple(
+        first.model_copy(
+            update={"replicas": tuple(Replica(name=one.container_name, before=one.before) for one in others)}
+        )
+        for first, *others in by_service.values()
+    )
+
+
 def _before(device: Device, new: Inspect, old: Inspect, release: Release) -> Before:
-    tagged = device.docker.find_image(release.reference)
-    was_running = _label(new, "running") != "no"
+    running = _label(new, "running")
+    was_running = running not in ("no", "once")
     old_release = _release_of(old)
     return Before(
         container_id=ContainerId(old["Id"]),
@@ -112,13 +136,21 @@ def _before(device: Device, new: Inspect, old: Inspect, release: Release) -> Bef
         restart_policy=_policy(_label(new, "restart")),
         was_running=was_running,
         was_well=was_running,
-        reference_image=ImageId(tagged["Id"]) if tagged and tagged["Id"] != new["Image"] else None,
+        runs_once=running == "once",
+        reference_image=_pointed_at(device, release.reference, new),
+        compose_image=_pointed_at(device, _label(new, "compose_reference"), new) or ImageId(old["Image"]),
         installed=_known(device, old, release) or (_installed(old, old_release) if old_release else None),
-        dependants=_dependants(device, _label(new, "update"), release.service),
+        dependants=_dependants(device, _label(new, "update"), release.service, _label(new, "container")),
     )
 
 
-def _dependants(device: Device, update: str, service: str) -> tuple[Dependant, ...]:
+def _pointed_at(device: Device, reference: str, new: Inspect) -> ImageId | None:
+    """What the image name points at, unless that is the new image already: then nobody knows any more."""
+    tagged = device.docker.find_image(reference) if reference else None
+    return ImageId(tagged["Id"]) if tagged and tagged["Id"] != new["Image"] else None
+
+
+def _dependants(device: Device, update: str, service: str, container: str) -> tuple[Dependant, ...]:
     """Those that the update has made again so far: as long as one is missing, none has been stopped."""
     docker = device.docker
     copies = [
@@ -129,7 +161,8 @@ def _dependants(device: Device, update: str, service: str) -> tuple[Dependant, .
     return tuple(
         Dependant(name=_label(copy, "dependant.name"), before=_before_of(device, copy, old))
         for copy, old in found
-        if old is not None and _label(copy, "dependant.of") == service
+        if old is not None
+        and (_label(copy, "dependant.of"), _label(copy, "dependant.container")) == (service, container)
     )
 
 

@@ -13,6 +13,7 @@ from caissond.model.ids import PARKED_MARK
 from caissond.model.records import Outcome, Verdict
 from caissond.store.database import Origin
 from caissond.update.apply import Run
+from caissond.update.containers import compose_label, find_siblings
 from caissond.update.device import Device
 from caissond.update.images import clean_images
 from caissond.update.rebuild import rebuild
@@ -74,14 +75,23 @@ def _remove_parked(device: Device) -> None:
         for name in short.get("Names") or ():
             service_name, marker, update = name.lstrip("/").rpartition(PARKED_MARK)
             verdict = device.history.find(update) if marker and len(update) == 8 else None
-            current = device.docker.find_container(service_name) if verdict else None
-            if (
-                verdict
-                and current
-                and verdict.outcome is Outcome.SUCCEEDED
-                and _is_committed(device, current)
-            ):
+            if verdict is None or verdict.outcome is not Outcome.SUCCEEDED:
+                continue
+            current = device.docker.find_container(service_name)
+            if (current and _is_committed(device, current)) or _is_replaced_by_compose(device, short["Id"]):
                 device.docker.remove(short["Id"], with_new_volumes=False)
+
+
+def _is_replaced_by_compose(device: Device, parked: str) -> bool:
+    """Whether all containers of its Compose service run the release that the last commit brought: `up` by hand makes
+    containers without our labels, and scales some away.
+    """
+    container = device.docker.find_container(parked)
+    if container is None or not compose_label(container, "service"):
+        return False
+    images = {known.image_id for known in device.releases.all_installed()}
+    siblings = find_siblings(device.docker, container)
+    return bool(siblings) and all(one["State"]["Running"] and one["Image"] in images for one in siblings)
 
 
 def _is_committed(device: Device, current: Inspect) -> bool:
@@ -94,7 +104,7 @@ def _is_committed_as(device: Device, current: Inspect, kind: tuple[str, str, str
     service, update, running = (labels.get(name, "") for name in kind)
     known = device.releases.installed(str(service))
     ours = known is not None and known.update_id == update
-    return ours and (bool(current["State"]["Running"]) or running == "no")
+    return ours and (bool(current["State"]["Running"]) or running in ("no", "once"))
 
 
 def _remove_intermediates(device: Device) -> None:

@@ -1,5 +1,6 @@
 """What the steps of an update are handed: the engine, what is known of releases, and the host around them."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -44,3 +45,19 @@ class Tools:
     claim: str
     state_dir: Path
     stop_timeout_s: int | None
+
+
+def whatever_comes(works: Iterable[Callable[[], None]]) -> None:
+    """Do all of them: what goes wrong with one does not keep the others from going back.
+
+    Raises:
+        Exception: the first that did.
+    """
+    problems: list[Exception] = []
+    for work in works:
+        try:
+            work()
+        except Exception as exc:  # also a mistake of ours
+            problems.append(exc)
+    if problems:
+        raise problems[0]

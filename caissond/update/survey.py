@@ -4,7 +4,7 @@ What cannot be updated is refused here, with Docker's state as it was.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from caissond.errors import HostUnavailable, Refusal
@@ -13,6 +13,7 @@ from caissond.host.image_defaults import own_healthcheck
 from caissond.model.catalog import Catalog, HealthKind, Service
 from caissond.model.ids import NEW_MARK, PARKED_MARK, ContainerId, ImageId
 from caissond.model.records import Before, Installed, Release
+from caissond.model.reference import full_reference
 from caissond.store.journal import Journal
 from caissond.update.neighbours import find_dependants
 
@@ -34,6 +35,7 @@ def survey(
         raise Refusal(f"cannot update {service.name}: no container {container_name}", code="service.missing")
     _check_container(container, container_name, state_dir)
     _check_leftovers(container_name, docker.list_containers(), is_known)
+    _check_run(service, container)
     state = container["State"]
     host_name = str(docker.describe().get("Name", ""))
     tagged = docker.find_image(release.reference)
@@ -45,6 +47,7 @@ def survey(
         restart_policy=container["HostConfig"].get("RestartPolicy") or {"Name": "no", "MaximumRetryCount": 0},
         was_running=bool(state["Running"]),
         was_well=_is_well(state),
+        runs_once=service.health_check.kind is HealthKind.COMPLETED,
         reference_image=ImageId(tagged["Id"]) if tagged else None,
         host_name=host_name,
         installed=installed,
@@ -66,6 +69,13 @@ def _check_container(container: Inspect, name: str, state_dir: Path) -> None:
         raise Refusal(f"cannot update {name}: it was started with --rm", code="service.auto_remove")
     if container["State"].get("Paused"):
         raise Refusal(f"cannot update {name}: it is paused", code="service.paused")
+
+
+def _check_run(service: Service, container: Inspect) -> None:
+    """Whether what it has to do, if it ends by itself, is done."""
+    if service.health_check.kind is HealthKind.COMPLETED and container["State"]["Running"]:
+        text = f"cannot update {service.name} now: it is at work"
+        raise Refusal(text, code="service.at_work")
 
 
 def _check_leftovers(name: str, everybody: list[Inspect], is_known: Callable[[str], bool]) -> None:
@@ -99,39 +109,51 @@ def check_settled(journal: Journal, service: Service) -> None:
 def check_reference(
     docker: Docker,
     release: Release,
-    container_name: str,
+    names: Collection[str],
     catalog: Catalog,
     all_installed: tuple[Installed, ...],
+    others: Collection[str] = (),
 ) -> None:
     """Whether the package may move the tag it names.
+
+    Args:
+        names: the service's containers.
+        others: who else is known to use it.
 
     Raises:
         Refusal: `package.reference_taken`.
     """
-    reference = _full(release.reference)
-    owners = {s.name for s in catalog.services if s.docker and _full(s.docker.image_reference) == reference}
-    owners |= {
-        known.release.service for known in all_installed if _full(known.release.reference) == reference
+    reference = full_reference(release.reference)
+    owners = {
+        s.name for s in catalog.services if s.docker and full_reference(s.docker.image_reference) == reference
     }
-    others = owners - {release.service}
+    owners |= {
+        known.release.service
+        for known in all_installed
+        if full_reference(known.release.reference) == reference
+    }
+    everybody = docker.list_containers()
+    owners |= {owner for container in everybody if (owner := _mover_of(container, reference))}
+    taken = {*others, *(owners - {release.service})}
     if docker.find_image(reference) is not None:
-        others |= {
+        taken |= {
             _name_of(container)
-            for container in docker.list_containers()
-            if _full(str(container.get("Image", ""))) == reference and _name_of(container) != container_name
+            for container in everybody
+            if full_reference(str(container.get("Image", ""))) == reference
+            and _name_of(container) not in names
         }
-    if others:
-        text = f"cannot use {reference}: it belongs to {', '.join(sorted(others))}"
+    if taken:
+        text = f"cannot use {reference}: it belongs to {', '.join(sorted(taken))}"
         raise Refusal(text, code="package.reference_taken")
 
 
-def _full(reference: str) -> str:
-    """The one spelling of a reference that Docker takes for the same tag (distribution, reference/normalize.go)."""
-    for host in ("docker.io/", "index.docker.io/"):
-        reference = reference.removeprefix(host)
-    if reference.count("/") == 1:
-        reference = reference.removeprefix("library/")
-    return reference if ":" in reference.rsplit("/", 1)[-1] else f"{reference}:latest"
+def _mover_of(container: Inspect, reference: str) -> str:
+    """The service whose Compose file gives this image name, and whose container an update has made: since then Docker
+    shows an id in its place.
+    """
+    labels: dict[str, str] = container.get("Labels") or {}
+    moved = labels.get("io.caisson.compose_reference")
+    return labels.get("io.caisson.service", "") if moved and full_reference(moved) == reference else ""
 
 
 def check_health_check(service: Service, before: Before, *, has_healthcheck: bool) -> None:

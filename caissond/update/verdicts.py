@@ -84,8 +84,8 @@ def _part(part: Part, outcome: Outcome) -> PartVerdict:
         reference=part.release.reference,
         previous_version=before.installed.release.version if before.installed else None,
         previous_reference=before.reference,
-        ungated=not before.was_running,
-        forgiven=before.forgiven,
+        ungated=not part.is_gated,
+        forgiven=part.forgiven,
         outcome=outcome,
     )
 

@@ -1,11 +1,7 @@
 """Two services that are updated as one, on an engine in memory: `frontend`, which comes after `backend`."""
 
-from collections.abc import Callable
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
-from caissond.model.records import Verdict
 from fixtures.raw_package import archive, entry
 from fixtures.raw_package_2 import (
     config_2,
@@ -19,7 +15,7 @@ from fixtures.raw_package_2 import (
 )
 from tests.flow.device import CATALOG, World
 from tests.flow.fake_docker import CRASHES
-from tests.flow.faults import Fault, Killed, Trial, settled
+from tests.flow.faults import Check, Fault, broken_among, settled
 
 NAMES = ("frontend", "backend")
 _SECOND = CATALOG.partition("[[services]]")[2].replace("frontend", "backend")
@@ -99,21 +95,7 @@ class BundleWorld(World):
 
 
 def broken_by(
-    fault: Fault, folder: Path, content: bytes, check: Callable[[Trial], list[str]] = settled
-) -> dict[str, list[str]]:
+    fault: Fault, folder: Path, content: bytes, check: Check = settled
+) -> dict[str, list[str]]:  # fmt: skip
     """Update once for each point, with the fault there. At which points something is not as it has to be."""
-    broken: dict[str, list[str]] = {}
-    for point in count(1):
-        world = BundleWorld.of(folder / str(point))
-        path = world.write_package(content)
-        armed = fault.arm(world, frozenset({point}))
-        result = None
-        with suppress(Killed):
-            result = world.update(path)
-        if not armed.struck:
-            assert point > 40, "the fault was never there"
-            assert result is None or isinstance(result, Verdict)
-            return broken
-        if problems := check(Trial(world, path, armed, result)):
-            broken[armed.struck[0]] = problems
-    raise AssertionError
+    return broken_among(BundleWorld.of, fault, folder, content, check, least=41)

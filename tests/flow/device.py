@@ -77,6 +77,7 @@ class QuickDevice(Device):
 def package(
     *,
     crashes: bool = False,
+    command: str = "serves",
     version: str = "1.2.3",
     reference: str = NEW_REFERENCE,
     padding: tuple[int, ...] = (0,),
@@ -94,7 +95,7 @@ def package(
     }
     config = raw_package.config(
         *map(raw_package.sha256, layers.values()),
-        config={"Cmd": [CRASHES if crashes else "serves"], "Env": ["A=b"]},
+        config={"Cmd": [CRASHES if crashes else command], "Env": ["A=b"]},
     )
     manifest = raw_package.MANIFEST.replace(NEW_REFERENCE.encode(), reference.encode())
     manifest = manifest.replace(b'"1.2.3"', f'"{version}"'.encode())
@@ -206,7 +207,7 @@ class World:
     def version(self) -> str:
         """The release that the service runs; empty when it does not."""
         container = self.docker.named().get("frontend")
-        if container is None or not container["State"]["Running"]:
+        if container is None or "frontend" not in self.running():
             return ""
         return "old" if container["Image"] == self.old_image else "new"
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 
@@ -22,6 +22,8 @@ Chain = tuple[str, ...]
 """Diff IDs from the bottom: what a layer is known by."""
 CRASHES = "crashes"
 """The command of an image whose containers end at once with code 3."""
+COMPLETES = "completes"
+"""The same with code 0: what they have to do is done."""
 
 
 def leave_alone(_number: int, _what: str) -> None:
@@ -41,6 +43,9 @@ class FakeDocker(Docker):
         self.ran_at_cut: set[str] = set()
         """The containers that ran when the power was cut."""
         self.calls: list[str] = []
+        self.environment: dict[str, str] = {}
+        self.starts = 0
+        """Of the engine."""
         self.is_down = False
         self.boots_joined_first = False
         """At a boot, what has joined another container is started before that one, and so not at all: the real engine
@@ -53,9 +58,12 @@ class FakeDocker(Docker):
 
     # what a test does to it
 
-    def run(self, name: str, image: str, *, policy: str) -> str:
+    def run(
+        self, name: str, image: str, *, policy: str, labels: Mapping[str, str] | None = None
+    ) -> str:  # fmt: skip
         """A running container, as an admin would have made it. Not counted as a call."""
-        config = {"Image": image, "HostConfig": {"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}}}
+        host = {"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}}
+        config = {"Image": image, "HostConfig": host, "Labels": dict(labels or {})}
         container = self._create(name, config)
         self._start(self.containers[container])
         return container
@@ -132,6 +140,7 @@ class FakeDocker(Docker):
         self._revive(set())
 
     def _revive(self, was_running: set[str]) -> None:
+        self.starts += 1
         in_order = sorted(
             self.containers.items(),
             key=lambda one: (self._joined_by(one[1]) is not None) is not self.boots_joined_first,
@@ -180,6 +189,10 @@ class FakeDocker(Docker):
     def describe(self) -> Inspect:
         with self._call("info"):
             return {"Name": "host", "DockerRootDir": "/nowhere"}
+
+    def start_mark(self) -> str:
+        with self._call("network", "bridge"):
+            return f"bridge {self.starts}"
 
     def inspect_container(self, container: str) -> Inspect:
         with self._call("inspect", container):
@@ -375,11 +388,15 @@ class FakeDocker(Docker):
             "ExitCode": 0,
             "StartedAt": f"2026-01-01T00:00:00.{len(self.calls):06}Z",
         }
-        if CRASHES in (self.images[container["Image"]]["Config"].get("Cmd") or ()):
-            _stopped(container, exit_code=3)
+        command = self.images[container["Image"]]["Config"].get("Cmd") or ()
+        for ends, code in ((CRASHES, 3), (COMPLETES, 0)):
+            if ends in command:
+                _stopped(container, exit_code=code)
 
     def _reference_of(self, container: Inspect) -> str:
-        return next((tag for tag, id in self.tagged.items() if id == container["Image"]), container["Image"])
+        """What it was made from, as long as that is a name of the same image (moby, `refreshImage`)."""
+        made_from = str(container["Config"]["Image"])
+        return made_from if self.tagged.get(made_from) == container["Image"] else str(container["Image"])
 
 
 def _chains(diff_ids: list[str]) -> Iterator[Chain]:

@@ -189,14 +189,36 @@ def broken_by(
     fault: Fault, folder: Path, content: bytes, check: Check = settled, **options: str
 ) -> dict[str, list[str]]:
     """Update once for each point, with the fault there. At which points something is not as it has to be."""
+    return broken_among(lambda root: World.make(root, **options), fault, folder, content, check)
+
+
+def broken_among(
+    make: Callable[[Path], World],
+    fault: Fault,
+    folder: Path,
+    content: bytes,
+    check: Check = settled,
+    least: int = 11,
+) -> dict[str, list[str]]:
+    """The same in worlds of another kind.
+
+    Args:
+        make: a new one, below a folder.
+        least: how many points there are at least, or the fault was never there.
+    """
     broken: dict[str, list[str]] = {}
     for point in count(1):
-        trial = try_at(fault, frozenset({point}), folder / str(point), content, **options)
-        if not trial.armed.struck:
+        world = make(folder / str(point))
+        path = world.write_package(content)
+        armed = fault.arm(world, frozenset({point}))
+        result = None
+        with suppress(Killed):
+            result = world.update(path)
+        if not armed.struck:
             break
-        if problems := check(trial):
-            broken[trial.armed.struck[0]] = problems
-    assert point > 10, "the fault was never there"
+        if problems := check(Trial(world, path, armed, result)):
+            broken[armed.struck[0]] = problems
+    assert point >= least, "the fault was never there"
     return broken
 
 

@@ -274,7 +274,7 @@ def test_status_without_a_daemon_and_without_docker(caisson: Command) -> None:
         "",
         "SERVICE   VERSION  STATE                            LAST UPDATE",
         "frontend  -        unknown: Docker does not answer  none yet",
-        "backend   -        unknown                          none yet",
+        "backend   -        unknown: Docker does not answer  none yet",
     ]
     assert caisson.as_process("status", "--json").json == {
         "daemon": None,
@@ -286,7 +286,12 @@ def test_status_without_a_daemon_and_without_docker(caisson: Command) -> None:
                 "state": "unknown: Docker does not answer",
                 "last_update": "none yet",
             },
-            {"name": "backend", "version": "-", "state": "unknown", "last_update": "none yet"},
+            {
+                "name": "backend",
+                "version": "-",
+                "state": "unknown: Docker does not answer",
+                "last_update": "none yet",
+            },
         ],
     }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from caissond.errors import ConfigError
-from caissond.model.catalog import Catalog, HealthCheck, HealthKind, parse_catalog
+from caissond.model.catalog import Catalog, Compose, HealthCheck, HealthKind, parse_catalog
 
 RUST_EXAMPLE = """\
 catalog_version = 1
@@ -107,7 +107,7 @@ MISTAKES = {
     "unknown kind": (
         ('kind = "container_health"', 'kind = "ping"'),
         "cannot use the catalog services.toml, line 14: services[0].health_check.kind input should be 'running', "
-        "'container_health', 'http', 'tcp' or 'exec', but it is 'ping'",
+        "'container_health', 'http', 'tcp', 'exec' or 'completed', but it is 'ping'",
     ),
     "blank name": (
         ('name = "backend"', 'name = " "'),
@@ -195,6 +195,65 @@ def test_dependants_are_read_in_their_order() -> None:
 )
 def test_dependants_that_make_no_sense_are_refused(value: str, expected: str) -> None:
     assert expected in problem(with_dependants(value))
+
+
+def with_compose(*keys: str) -> str:
+    return changed("[services.compose]", "\n".join(["[services.compose]", *keys]))
+
+
+def compose_of(text: str) -> Compose:
+    compose = parse(text).services[1].compose
+    assert compose is not None
+    return compose
+
+
+def test_compose_keys_of_ours_are_optional() -> None:
+    compose = compose_of(RUST_EXAMPLE)
+    assert (compose.more_files, compose.profiles, compose.env_file, compose.dependants) == ((), (), None, ())
+
+
+def test_compose_keys_of_ours_are_read_in_their_order() -> None:
+    text = with_compose(
+        'more_files = ["site.yaml", "/srv/b.yaml"]', 'profiles = ["b", "a"]', 'env_file = "site.env"',
+        'dependants = ["proxy", "x"]',
+    )  # fmt: skip
+    compose = compose_of(text)
+    assert [str(file) for file in compose.more_files] == ["site.yaml", "/srv/b.yaml"]
+    assert (compose.profiles, str(compose.env_file)) == (("b", "a"), "site.env")
+    assert compose.dependants == ("proxy", "x")
+    assert parse(text).unknown_keys() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('project = "caisson-stack"', 'project = "Stack"', "project must be lower case letters"),
+        ('project = "caisson-stack"', 'project = "-stack"', "project must be lower case letters"),
+        ('project = "caisson-stack"', 'project = "stack\\n"', "project must be lower case letters"),
+        ('service = "backend"', 'service = "back end"', "service must be a Compose service's name"),
+        ('service = "backend"', 'service = "backend"\nprofiles = ["--all"]', "profiles must name profiles"),
+        ('file = "/srv/backend/compose.yaml"', 'file = ""', "file must name a file"),
+        ('file = "/srv/backend/compose.yaml"', 'file = "a\\u0000b"', "file must name a file"),
+        ('service = "backend"', 'service = "backend"\nmore_files = ["."]', "must name a file"),
+        ('service = "backend"', 'service = "backend"\ndependants = ["backend"]', "must name other services"),
+        ('service = "backend"', 'service = "backend"\ndependants = ["a b"]', "must name other services"),
+        (
+            'service = "backend"',
+            'service = "backend"\ndependants = ["x-caisson-old-01234567"]',
+            "must name other services",
+        ),
+        ('service = "backend"', 'service = "backend"\ndependants = ["a", "a"]', "must not stand twice"),
+    ],
+)
+def test_compose_keys_that_make_no_sense_are_refused(old: str, new: str, expected: str) -> None:
+    assert expected in problem(changed(old, new))
+
+
+def test_two_services_must_not_share_a_compose_service() -> None:
+    second = RUST_EXAMPLE.split("[[services]]")[2]
+    text = f"{RUST_EXAMPLE}\n[[services]]{second.replace('backend', 'other', 1)}"
+    assert "compose service 'caisson-stack/backend' must not stand twice" in problem(text)
+    assert len(parse(text.replace("caisson-stack", "other-stack", 1)).services) == 3
 
 
 def test_services_are_levelled_by_what_they_come_after() -> None:

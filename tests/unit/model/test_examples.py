@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from caissond.model.catalog import Docker, HealthCheck, HealthKind, Rollback, Service, parse_catalog
+from caissond.model.catalog import Compose, Docker, HealthCheck, HealthKind, Rollback, Service, parse_catalog
 from caissond.model.service_policy import Policy, Window
 from caissond.model.settings import Settings, parse_settings
 
@@ -55,3 +55,10 @@ def test_every_key_of_a_container_service_stands_in_the_example_catalog() -> Non
     assert service.rollback.model_fields_set == set(Rollback.model_fields)
     assert service.policy.model_fields_set == set(Policy.model_fields)
     assert service.policy.windows[0].model_fields_set == set(Window.model_fields)
+
+
+def test_every_key_of_a_compose_service_stands_in_the_example_catalog() -> None:
+    (compose,) = (
+        s.compose for s in parse_catalog(CATALOG, source="example").services if s.compose is not None
+    )
+    assert compose.model_fields_set == set(Compose.model_fields)

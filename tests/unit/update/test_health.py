@@ -9,10 +9,11 @@ from caissond.errors import GateFailed, NotFound, Stopping
 from caissond.model.catalog import HealthCheck, HealthKind
 from caissond.model.events import EVENTS
 from caissond.update.gate import Gate
-from caissond.update.health import Observation, watch
+from caissond.update.health import Observation, Watch, watch
 
 RUNNING = HealthCheck(kind=HealthKind.RUNNING, timeout_secs=30, stable_secs=10, poll_interval_secs=1)
 HEALTH = HealthCheck(kind=HealthKind.CONTAINER_HEALTH, timeout_secs=30, stable_secs=5, poll_interval_secs=1)
+ONCE = HealthCheck(kind=HealthKind.COMPLETED, timeout_secs=30, poll_interval_secs=1)
 GONE = NotFound("cannot inspect it", code="docker.not_found")
 
 Look = dict[str, Any] | Exception
@@ -35,7 +36,6 @@ class Container:
     def __init__(self, *looks: Look) -> None:
         self.looks = list(looks)
         self.now_s = 100.0
-        self.waited_for: list[str] = []
 
     def look(self) -> dict[str, Any]:
         shown = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
@@ -47,9 +47,7 @@ class Container:
         self.now_s += seconds
 
     def watch(self, check: HealthCheck) -> str:
-        return watch(
-            Gate(check), self.look, pause=self.pause, clock=lambda: self.now_s, on_wait=self.waited_for.append
-        )
+        return watch(Watch(Gate(check), self.look, clock=lambda: self.now_s), pause=self.pause)
 
     @property
     def took_s(self) -> float:
@@ -145,13 +143,6 @@ def test_missing_health_check_fails_at_once_where_it_is_asked_for(shown: Look) -
     assert failure(HEALTH, shown) == ("gate.no_healthcheck", 0)
 
 
-def test_who_waits_is_told_for_what() -> None:
-    container = Container(look("starting"), look("starting"), look("unhealthy"))
-    with pytest.raises(GateFailed, match="cannot keep the release: its health check says unhealthy"):
-        container.watch(HEALTH)
-    assert container.waited_for == ["starting, 0 of 30 s", "starting, 1 of 30 s"]
-
-
 def test_container_removed_by_hand_is_no_verdict_on_the_release() -> None:
     with pytest.raises(NotFound):
         Container(look(), GONE).watch(RUNNING)
@@ -162,9 +153,59 @@ def test_request_to_stop_ends_the_watch() -> None:
         raise Stopping("cannot go on", code="update.interrupted")
 
     with pytest.raises(Stopping):
-        watch(Gate(RUNNING), Container(look()).look, pause=stop)
+        watch(Watch(Gate(RUNNING), Container(look()).look), pause=stop)
 
 
 def test_inspect_of_an_older_engine_may_leave_things_out() -> None:
     seen = Observation.of({"State": {"Running": True, "Health": None}}, at_s=3)
     assert seen == Observation(3, True, False, 0, 0, False, None, "")
+
+
+# what ends by itself
+
+DONE = look(Running=False, ExitCode=0)
+
+
+def test_service_that_ends_well_has_done_its_work() -> None:
+    assert Container(look(), look(), DONE).watch(ONCE) == "done after 2 s"
+    assert Container(DONE).watch(ONCE) == "done after 0 s"
+
+
+def test_service_that_ends_badly_or_not_at_all_has_not() -> None:
+    assert failure(ONCE, look(), EXITED) == ("gate.exited", 1)
+    assert failure(ONCE, look()) == ("gate.timed_out", 30)
+    assert failure(ONCE, look(), look(restarts=1)) == ("gate.restarting", 1)
+    assert failure(ONCE, look(Running=False, OOMKilled=True)) == ("gate.out_of_memory", 0)
+
+
+# several at once
+
+
+def test_all_have_to_be_well_at_the_same_time() -> None:
+    quick, slow = Container(look()), Container(*[look("starting")] * 15, look("healthy"))
+
+    def pause(seconds: float) -> None:
+        for one in (quick, slow):
+            one.pause(seconds)
+
+    watches = [Watch(Gate(HEALTH), slow.look, clock=lambda: slow.now_s)]
+    watches.append(Watch(Gate(RUNNING), quick.look, clock=lambda: quick.now_s))
+    assert watch(*watches, pause=pause) == "running for 15 s"
+
+
+def test_one_that_falls_over_after_it_has_passed_fails_all() -> None:
+    falls = Container(*[look()] * 12, EXITED)
+    slow = Container(*[look("starting")] * 15, look("healthy"))
+    watches = [Watch(Gate(HEALTH), slow.look, clock=lambda: falls.now_s)]
+    watches.append(Watch(Gate(RUNNING), falls.look, clock=lambda: falls.now_s))
+    with pytest.raises(GateFailed) as failed:
+        watch(*watches, pause=falls.pause)
+    assert failed.value.code == "gate.exited"
+
+
+def test_time_runs_from_the_first_look_at_each() -> None:
+    """With many of them, the last is first looked at long after the watch was made."""
+    late = Container(look())
+    watched = Watch(Gate(RUNNING), late.look, clock=lambda: late.now_s)
+    late.pause(29)
+    assert watch(watched, pause=late.pause) == "running for 10 s"

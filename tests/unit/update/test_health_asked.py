@@ -9,7 +9,7 @@ from caissond.errors import GateFailed, Unprobeable
 from caissond.host.probes import Answer
 from caissond.model.catalog import HealthCheck, HealthKind
 from caissond.update.gate import Gate, gate_of_new, gate_of_old
-from caissond.update.health import watch
+from caissond.update.health import Watch, watch
 from tests.unit.samples import before
 from tests.unit.update.test_health import EXITED, Look, look
 
@@ -52,7 +52,7 @@ class Service:
         self.now_s += seconds
 
     def watch(self, gate: Gate) -> str:
-        return watch(gate, self.look, self.probe, pause=self.pause, clock=lambda: self.now_s)
+        return watch(Watch(gate, self.look, self.probe, lambda: self.now_s), pause=self.pause)
 
 
 def passed_after(answers: str, **keys: Any) -> float:
@@ -151,7 +151,7 @@ def test_what_cannot_be_asked_is_no_verdict() -> None:
         raise Unprobeable("cannot ask it", code="service.cannot_be_probed")
 
     with pytest.raises(Unprobeable):
-        watch(Gate(http()), Service("+").look, probe)
+        watch(Watch(Gate(http()), Service("+").look, probe))
 
 
 # what failed before

@@ -2,8 +2,7 @@
 
 import pytest
 
-from caissond.errors import Refusal
-from caissond.model.catalog import Catalog, Service, parse_catalog
+from caissond.model.catalog import Catalog, parse_catalog
 from caissond.model.events import EVENTS
 from caissond.model.manifest import Manifest
 from caissond.model.records import Installed, Release
@@ -12,7 +11,6 @@ from caissond.update.policy import (
     NOT_FOR_THIS_DEVICE,
     Act,
     Selection,
-    check_runtime,
     plan_release,
     select_targets,
 )
@@ -207,19 +205,3 @@ def test_every_target_of_a_bundle_that_is_for_this_device_is_taken() -> None:
 def test_old_updater_is_a_fault_of_the_device_and_not_another_device() -> None:
     assert "package.updater_too_old" not in NOT_FOR_THIS_DEVICE
     assert {"package.unknown_service", "package.platform_mismatch"} < NOT_FOR_THIS_DEVICE
-
-
-def service(name: str) -> Service:
-    found = CATALOG.find(name)
-    assert found is not None
-    return found
-
-
-def test_docker_service_is_updated_by_its_container_s_name() -> None:
-    assert check_runtime(service("web")) == "the-web"
-
-
-def test_compose_service_is_refused_until_it_can_be_updated() -> None:
-    with pytest.raises(Refusal, match="cannot update stack") as refused:
-        check_runtime(service("stack"))
-    assert refused.value.code == "service.compose_unsupported"
