@@ -1,19 +1,18 @@
-"""A private engine with one service on it, made anew for each cell; its packages, and what stands on it."""
+"""A private engine with what a scenario's device has on it, made anew for each cell."""
 
-import io
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, redirect_stdout, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import docker
 import docker.errors
 
-from caissond.cli.app import run as caisson
 from caissond.host.docker import Docker
 from caissond.intake.scan import Origin
 from caissond.model.paths import Paths
@@ -22,26 +21,16 @@ from caissond.update.acceptance import Request
 from caissond.update.recovery import settle
 from caissond.update.updater import Updater
 from caissond.wiring import open_device
+from fixtures.compose import ComposeKind, compose_environment
 from fixtures.engine import PrivateEngine, private_engine
-from fixtures.images import FOREVER, SICK, BuiltImage, Healthcheck, ImageRecipe, layered_image, load_image
-from fixtures.layers import busybox_layer, files_layer, noise_layer
-from fixtures.packages import PLATFORM, write_package
-from tests.matrix.scenario import Release, Scenario, Way
+from fixtures.images import load_image
+from tests.matrix.catalog import COMPOSE_FILE, catalog_of, compose_file_of, compose_labels, settings_of
+from tests.matrix.scenario import Scenario, Way
+from tests.matrix.target import BYSTANDER, DATABASE, EARLIER, JOB, OLD, WEB, Target, reference
+from tests.matrix.workshop import Workshop
 
-NAME = "web"
-OLD, EARLIER, NEW = "1.1.0", "1.0.0", "2.0.0"
-"""What the service runs, what it ran before that where it was updated before, and what the package brings."""
-_LAYER_MB = 5
-_COMMANDS: dict[Release, Sequence[str]] = {
-    Release.CRASHES: ("sh", "-c", "exit 3"),
-    Release.NO_PROGRAM: ("/no/such/program",),
-    Release.NO_COMMAND: (),
-}
-_SICK = Healthcheck(test=SICK.test, interval_s=0.2, retries=1)
-
-
-def reference(version: str) -> str:
-    return f"matrix/{NAME}:{version}"
+_KEPT = ((WEB, OLD), (WEB, EARLIER), (DATABASE, OLD), (JOB, OLD))
+"""The images that are there before."""
 
 
 class Lab:
@@ -52,10 +41,13 @@ class Lab:
         self.folder = folder
         self.client = client
         self.api: Any = client.api
-        self.known: dict[str, str] = {}
+        self.first: dict[str, str] = {}
+        """The ids that the containers of the cell had at first, by their names."""
         self.port = _free_port()
-        self._built: dict[str, Path] = {}
-        self._kept = frozenset(load_image(client, self._image(version).path) for version in (OLD, EARLIER))
+        self._workshop = Workshop(folder)
+        self._kept = frozenset(
+            load_image(client, self._workshop.image(target, version).path) for target, version in _KEPT
+        )
 
     # what there is before
 
@@ -64,36 +56,39 @@ class Lab:
         paths = Paths.below(root)
         paths.inbox.mkdir(parents=True)
         paths.config.parent.mkdir(parents=True)
-        timeout_s = 2 if scenario.strike == "hang" else 20
-        paths.config.write_text(
-            f"[trust]\nallow_unsigned = true\n[docker]\ntimeout_secs = {timeout_s}\nload_stall_secs = {5 * timeout_s}\n"
-        )
-        paths.services.write_text(_catalog(scenario))
-        first = EARLIER if scenario.updated_before else OLD
-        self._run_service(first, scenario)
+        paths.config.write_text(settings_of(scenario))
+        paths.services.write_text(catalog_of(scenario))
+        paths.services.with_name(COMPOSE_FILE).write_text(compose_file_of(scenario))
+        self._stand_up(scenario)
         if scenario.updated_before:
             self._update(paths)
         if scenario.earlier_image_gone:
-            self._forget_image(EARLIER)
-        self.known = {self.service()["Id"]: "old", f"containers/{NAME}/": "containers/service/"}
+            self._forget_image(reference(WEB.name, EARLIER))
+        self.first = {name: self.inspect(name)["Id"] for name in scenario.names}
         return paths
 
-    def package(self, scenario: Scenario) -> Path:
-        """Built once."""
-        key = f"{scenario.release}-{scenario.package_format}-{scenario.large_layers}-{scenario.damaged}"
-        if key not in self._built:
-            image = self._image(NEW, scenario)
-            self._built[key] = self._write(image, NEW, key, scenario.package_format)
-            if scenario.damaged:
-                _damage(self._built[key])
-        return self._built[key]
+    @property
+    def known(self) -> dict[str, str]:
+        """Words for what is known beforehand of the names of requests."""
+        old = dict.fromkeys(self.first.values(), "old")
+        return old | {f"containers/{name}/": "containers/service/" for name in self.first}
+
+    def environment(self, scenario: Scenario) -> Mapping[str, str]:
+        """What a process of Caisson needs besides the address of the engine."""
+        return self._compose if any(target.is_composed for target in scenario.targets) else {}
 
     def bring(self, scenario: Scenario, paths: Paths) -> None:
         """Put the package where the update finds it."""
         if scenario.way is Way.INBOX:
-            shutil.copy(self.package(scenario), paths.inbox / "release.edgepkg")
+            shutil.copy(self._workshop.package(scenario), paths.inbox / "release.edgepkg")
         elif scenario.way is Way.STICK:
-            plug(paths.media / "stick", self.package(scenario))
+            plug(paths.media / "stick", self._workshop.package(scenario))
+
+    def start_all(self, scenario: Scenario) -> None:
+        """What ran at first and does not now."""
+        if not scenario.stopped:
+            for name in scenario.names:
+                self.api.start(name)
 
     def reset(self, paths: Paths) -> None:
         """Remove what a cell left, but not the images that all of them begin with."""
@@ -106,129 +101,91 @@ class Lab:
             if image["Id"] not in self._kept:
                 with suppress(docker.errors.APIError):
                     self.api.remove_image(image["Id"], force=True)
-        self._restore_kept()
+        for target, version in _KEPT:
+            self._restore(target, version)
 
     # what stands on it
 
-    def service(self) -> dict[str, Any]:
-        """The inspect of the service's container."""
-        return dict(self.api.inspect_container(NAME))
+    def inspect(self, name: str) -> dict[str, Any]:
+        """What there is to know of a container."""
+        return dict(self.api.inspect_container(name))
 
-    def image_id(self, version: str) -> str:
-        return str(self.api.inspect_image(reference(version))["Id"])
+    def tagged(self, tag: str) -> str | None:
+        """The id of the image with this name."""
+        with suppress(docker.errors.ImageNotFound):
+            return str(self.api.inspect_image(tag)["Id"])
+        return None
 
-    def told_version(self) -> str:
-        """What stands in the service's own file `/version`."""
-        stream, _ = self.api.get_archive(NAME, "/version")
+    def told_version(self, name: str) -> str:
+        """What stands in a container's own file `/version`."""
+        stream, _ = self.api.get_archive(name, "/version")
         return b"".join(stream)[512:].split(b"\n")[0].decode()
 
     # the parts
 
-    def _run_service(self, version: str, scenario: Scenario) -> None:
-        network = (
-            {"ports": {"80/tcp": self.port}}
-            if scenario.meddling.takes_port
-            else {"network_mode": scenario.network}
-        )
+    @cached_property
+    def _compose(self) -> Mapping[str, str]:
+        return compose_environment(ComposeKind.V2, self.folder / "compose")
+
+    def _stand_up(self, scenario: Scenario) -> None:
+        first = EARLIER if scenario.updated_before else OLD
+        for target in scenario.targets:
+            image = reference(target.name, first)
+            if target.is_composed:
+                self.api.tag(image, target.image_name)
+                image = target.image_name
+            for name in target.containers:
+                self._run(scenario, name, image)
+            for name in target.dependants:
+                self._run(scenario, name, reference(DATABASE.name, OLD), f"container:{target.containers[0]}")
+            if target.runs_once:
+                self.api.wait(target.containers[0])
+        for name in scenario.bystanders:
+            self._run(scenario, name, reference(DATABASE.name, OLD))
+
+    def _run(self, scenario: Scenario, name: str, image: str, network: str = "") -> None:
+        placed: dict[str, Any] = {"network_mode": network or scenario.network}
+        if scenario.meddling.takes_port:
+            placed = {"ports": {"80/tcp": self.port}}
+        labels = {"site": "north"}
+        if scenario.bystanders:
+            placed["hostname"] = name
+            labels |= compose_labels(name, str(self.tagged(image)))
         containers: Any = self.client.containers
         container = containers.create(
-            reference(version), name=NAME, environment={"SITE": "north"}, labels={"site": "north"}, **network,
+            image, name=name, environment={"SITE": "north"}, labels=labels, **placed,
             restart_policy={"Name": scenario.policy}, detach=True,
         )  # fmt: skip
-        if not scenario.stopped:
+        if not scenario.stopped or name == BYSTANDER:
             container.start()
 
     def _update(self, paths: Paths) -> None:
         """To OLD, as an earlier day did it; its package is gone since."""
-        image = self._image(OLD)
-        package = self._built.setdefault("old", self._write(image, OLD, "old", 1))
         device = open_device(paths, Bus([]))
         device.docker = Docker(timeout_s=60, load_stall_s=60, environment={"DOCKER_HOST": self.engine.host})
         try:
             settle(device)
-            verdict = Updater(device).handle(Request(package, Origin.COMMAND))
+            verdict = Updater(device).handle(Request(self._workshop.old_package(WEB), Origin.COMMAND))
         finally:
             device.database.close()
         assert verdict is not None
         assert verdict.outcome == "succeeded", verdict
 
-    def _forget_image(self, version: str) -> None:
+    def _forget_image(self, tag: str) -> None:
         """All of its tags, Caisson's own included."""
-        for tag in self.api.inspect_image(reference(version))["RepoTags"]:
-            self.api.remove_image(tag, force=True)
+        for other in self.api.inspect_image(tag)["RepoTags"]:
+            self.api.remove_image(other, force=True)
 
-    def _restore_kept(self) -> None:
-        for version in (OLD, EARLIER):
-            with suppress(docker.errors.ImageNotFound):
-                tags = self.api.inspect_image(reference(version))["RepoTags"]
-                for tag in set(tags) - {reference(version)}:
-                    self.api.remove_image(tag)
-                continue
-            load_image(self.client, self._image(version).path)
-
-    def _image(self, version: str, scenario: Scenario | None = None) -> BuiltImage:
-        release = scenario.release if scenario else Release.GOOD
-        count = scenario.large_layers if scenario else 0
-        recipe = ImageRecipe(
-            reference=reference(version), version=version, cmd=tuple(_COMMANDS.get(release, FOREVER)),
-            healthcheck=_SICK if release is Release.SICK else None, env={"RELEASE": version},
-        )  # fmt: skip
-        with tempfile.TemporaryDirectory(dir=self.folder) as name:
-            folder = Path(name)
-            noise = [
-                noise_layer(folder / f"{number}.tar", _LAYER_MB, seed=f"{version}-{number}")
-                for number in range(count)
-            ]
-            layers = (
-                busybox_layer(folder / "busybox.tar"),
-                *noise,
-                files_layer(folder / "version.tar", {"/version": f"{version}\n"}),
-            )
-            return layered_image(self.folder / f"{version}-{release}-{count}.tar", recipe, layers)
-
-    def _write(self, image: BuiltImage, version: str, key: str, package_format: int) -> Path:
-        path = self.folder / f"{key}.edgepkg"
-        write_package(path, service=NAME, version=version, reference=image.reference, image_tar=image.path)
-        if package_format == 2:
-            path = _converted(path)
-        return path
-
-
-def _converted(path: Path) -> Path:
-    new = path.with_stem(f"{path.stem}-converted")
-    with redirect_stdout(io.StringIO()):
-        status = caisson(["package", "convert", str(path), str(new), "--root", str(path.parent)])
-    assert status == 0
-    return new
-
-
-def _damage(path: Path) -> None:
-    """One bit, in the last large layer."""
-    with path.open("r+b") as file:
-        file.seek(int(path.stat().st_size * 0.9))
-        byte = file.read(1)[0]
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 1]))
-
-
-def _catalog(scenario: Scenario) -> str:
-    kind = "container_health" if scenario.release is Release.SICK else "running"
-    return f"""\
-catalog_version = 1
-[[services]]
-name = "{NAME}"
-service_revision = "1"
-platform = "{PLATFORM}"
-runtime_mode = "docker"
-[services.docker]
-container_name = "{NAME}"
-image_reference = "{reference(OLD)}"
-[services.health_check]
-kind = "{kind}"
-timeout_secs = 6
-poll_interval_secs = 0.1
-stable_secs = 0.25
-"""
+    def _restore(self, target: Target, version: str) -> None:
+        """As it was loaded, with its own tag alone."""
+        own = reference(target.name, version)
+        try:
+            tags = self.api.inspect_image(own)["RepoTags"]
+        except docker.errors.ImageNotFound:
+            load_image(self.client, self._workshop.image(target, version).path)
+            return
+        for tag in set(tags) - {own}:
+            self.api.remove_image(tag)
 
 
 def _free_port() -> int:

@@ -8,9 +8,6 @@ from tests.matrix.points import Moment, Point, number_events, points_of
 from tests.matrix.scenario import Scenario
 from tests.matrix.scenarios import SCENARIOS
 
-EVERY = 3
-"""Recovery is killed at every third point."""
-
 
 def census(names: Iterable[str]) -> list[Cell]:
     """The cells without a fault: what they see are the points of the others."""
@@ -27,8 +24,8 @@ def singles(scenario: Scenario, seen: Result) -> list[Cell]:
 
 
 def pairs(scenario: Scenario, struck: Sequence[Result]) -> list[Cell]:
-    """A second kill at every third point of the recovery. Of kills after which recovery did the very same, the first
-    one stands for all.
+    """A second kill, at every so manieth point of the recovery. Of kills after which recovery did the very same, the
+    first one stands for all.
 
     Args:
         struck: the cells of this scenario with one fault.
@@ -38,10 +35,10 @@ def pairs(scenario: Scenario, struck: Sequence[Result]) -> list[Cell]:
     for number, result in enumerate(struck):
         if scenario.pairs and result.struck and _shape(result) not in known:
             known.add(_shape(result))
-            first = Cell.parse(result.cell).first
+            first, every = Cell.parse(result.cell).first, scenario.pairs_every
             cells += [
                 Cell(scenario.name, first, point)
-                for point in _recovery_points(result)[number % EVERY :: EVERY]
+                for point in _recovery_points(result)[number % every :: every]
             ]
     return cells
 

@@ -9,8 +9,9 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from caissond import daemon
@@ -108,25 +109,39 @@ def proxy(folder: Path, plan: Plan, events: Path) -> Iterator[str]:
             yield f"unix://{path}"
 
 
-def start_daemon(
-    paths: Paths, host: str, log: Path, events: Path, point: Point | None, strike: Strike
-) -> Process:
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the seam of a process is told."""
+
+    environment: Mapping[str, str]
+    """What it has besides ours."""
+    events: Path
+    point: Point | None
+    strike: Strike
+
+    def install(self, paths: Paths) -> Seam:
+        """In this process."""
+        os.environ.update(self.environment)
+        seam = Seam(EventLog(self.events), paths.state_dir, self.point, self.strike)
+        seam.install()
+        return seam
+
+
+def start_daemon(paths: Paths, log: Path, watched: Watched) -> Process:
     """caissond, watched by a seam."""
 
     def work() -> int:
-        seam = _seam(paths, host, events, point, strike)
+        seam = watched.install(paths)
         return daemon.run(paths, adjust=lambda device: seam.watch(device.database))
 
     return Process(work, log)
 
 
-def start_rollback(
-    paths: Paths, host: str, log: Path, events: Path, point: Point | None, strike: Strike
-) -> Process:
+def start_rollback(paths: Paths, log: Path, watched: Watched) -> Process:
     """What `caisson rollback web` does once it was confirmed, watched by a seam."""
 
     def work() -> int:
-        seam = _seam(paths, host, events, point, strike)
+        seam = watched.install(paths)
         with hold_lock(paths.lock, who="caisson rollback"):
             device = open_device(paths, Bus([StderrSink()]))
             signal.signal(signal.SIGTERM, lambda _number, _frame: device.stop.set())
@@ -140,13 +155,6 @@ def start_rollback(
         return 0
 
     return Process(work, log)
-
-
-def _seam(paths: Paths, host: str, events: Path, point: Point | None, strike: Strike) -> Seam:
-    os.environ["DOCKER_HOST"] = host
-    seam = Seam(EventLog(events), paths.state_dir, point, strike)
-    seam.install()
-    return seam
 
 
 def _be_child(work: Callable[[], int], log: Path) -> None:

@@ -1,9 +1,7 @@
 """The invariant: what has to be so once caissond has settled, as sentences about what is not."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from caissond.errors import CaissonError
 from caissond.host.loads import INGEST_LABEL
@@ -13,35 +11,14 @@ from caissond.model.records import Outcome
 from caissond.report.bus import Bus
 from caissond.update.device import Device
 from caissond.wiring import look_at_device
-from tests.matrix.lab import EARLIER, NAME, NEW, OLD, Lab, reference
-from tests.matrix.scenario import Scenario, Way
-from tests.matrix.strikes import Meanwhile
+from tests.matrix.container_promises import of_containers
+from tests.matrix.lab import Lab
+from tests.matrix.outlook import Outlook
+from tests.matrix.scenario import Way
+from tests.matrix.target import NEW, Target
 
 _IN_STATE_FOLDER = ("state.db", "state.reserve", "lock", "daemon.lock", "inbox", "receipts", "work")
-_DATABASE_LOST = (Meanwhile.NO_DATABASE, Meanwhile.TORN_DATABASE, Meanwhile.STALE_DATABASE)
 MAX_ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What to expect of a device."""
-
-    scenario: Scenario
-    ends: frozenset[str]
-    """`old`, `new`."""
-    handled: bool
-    """Whether the package has had its turn."""
-
-    @property
-    def history_lost(self) -> bool:
-        """With the database."""
-        return self.scenario.meanwhile in _DATABASE_LOST
-
-    @property
-    def gate_said_no(self) -> bool:
-        """Nothing else can have failed before, and it is not forgotten."""
-        judged = self.handled and self.scenario.is_bad and self.scenario.strike.ends_process
-        return judged and not self.history_lost
 
 
 def broken_promises(lab: Lab, paths: Paths, outlook: Outlook) -> list[str]:
@@ -52,50 +29,13 @@ def broken_promises(lab: Lab, paths: Paths, outlook: Outlook) -> list[str]:
         return [f"the state cannot be read: {exc.message}"]
     try:
         return [
-            *_of_service(lab, outlook),
+            *of_containers(lab, outlook),
             *_of_engine(lab, device),
             *_of_state(lab, device, outlook),
             *_of_files(paths, outlook),
         ]
     finally:
         device.database.close()
-
-
-def _of_service(lab: Lab, outlook: Outlook) -> Iterator[str]:
-    """One container under the service's name, whole, wholly one release."""
-    names = sorted(name for one in lab.api.containers(all=True) for name in one["Names"])
-    if names != [f"/{NAME}"]:
-        yield f"there are the containers {names}"
-    if f"/{NAME}" not in names:
-        return
-    scenario, container = outlook.scenario, lab.service()
-    if container["State"]["Running"] is scenario.stopped:
-        yield f"the service is {container['State']['Status']}"
-    policy = container["HostConfig"]["RestartPolicy"]["Name"]
-    if policy != scenario.policy:
-        yield f"its restart policy is {policy}, not {scenario.policy}"
-    version = lab.told_version()
-    if which(scenario, version) not in outlook.ends:
-        yield f"it runs {version}"
-    yield from _of_one_release(lab, container, version)
-
-
-def which(scenario: Scenario, version: str) -> str:
-    """Whether this is the old release or the new one, for the scenario."""
-    new = EARLIER if scenario.way is Way.ROLLBACK else NEW
-    return "new" if version == new else "old" if version == OLD else version
-
-
-def _of_one_release(lab: Lab, container: dict[str, Any], version: str) -> Iterator[str]:
-    config = container["Config"]
-    if not {"SITE=north", f"RELEASE={version}"} <= set(config["Env"]) or len(config["Env"]) != 3:
-        yield f"the environment of {version} is {config['Env']}"
-    labels = config["Labels"]
-    if labels.get("site") != "north" or labels.get("io.caisson.version", version) != version:
-        yield f"the labels of {version} are {labels}"
-    tagged = [image["Id"] for image in lab.api.images() if reference(version) in (image["RepoTags"] or ())]
-    if tagged != [container["Image"]]:
-        yield f"{reference(version)} is {tagged}, not {container['Image']}"
 
 
 def _of_engine(lab: Lab, device: Device) -> Iterator[str]:
@@ -124,14 +64,21 @@ def _of_state(lab: Lab, device: Device, outlook: Outlook) -> Iterator[str]:
         device.history.verify()
     except CaissonError as exc:
         yield exc.message
-    version = lab.told_version() if lab.api.containers(all=True, filters={"name": f"^/{NAME}$"}) else ""
-    installed = device.releases.installed(NAME)
+    for target in outlook.scenario.targets:
+        yield from _of_installed(lab, device, outlook, target)
+    yield from _of_attempts(device, outlook)
+
+
+def _of_installed(lab: Lab, device: Device, outlook: Outlook, target: Target) -> Iterator[str]:
+    name = target.containers[0]
+    is_there = lab.api.containers(all=True, filters={"name": f"^/{name}$"})
+    version = lab.told_version(name) if is_there else ""
+    installed = device.releases.installed(target.name)
     if version == NEW or installed is not None:
         known = installed.release.version if installed else "nothing"
         if known != version:
-            yield f"{known} is said to be installed, {version} is"
+            yield f"{known} is said to be installed for {target.name}, {version} is"
     yield from _of_history(device, outlook, version)
-    yield from _of_attempts(device, outlook)
 
 
 def _of_history(device: Device, outlook: Outlook, version: str) -> Iterator[str]:

@@ -5,7 +5,9 @@ engine that misbehaves. Each request has a connection of its own to Docker, so a
 """
 
 import contextlib
+import json
 import os
+import re
 import signal
 import socket
 import socketserver
@@ -23,6 +25,7 @@ LATE_S = 1.0
 _HANG_S = 60.0
 _PIECE_BYTES = 64 * 1024
 _PRUNES = ("containers", "networks", "images")
+_CONTAINER = re.compile(r"/containers/([0-9a-f]{64})\b")
 _ERROR = b'{"message":"the proxy says no"}'
 
 
@@ -58,14 +61,25 @@ class Proxy(socketserver.ThreadingUnixStreamServer):
         self.plan = plan
         self._trigger = Trigger(log, plan.point)
         self._held: socket.socket | None = None
+        self._names: dict[str, str] = {}
 
     def get_request(self) -> tuple[socket.socket, str]:
         connection, _ = self.socket.accept()
         return connection, "caissond"
 
     def count(self, method: str, path: str) -> tuple[str, Moment | None]:
-        name = name_request(method, path, self.plan.known)
+        name = name_request(method, self._named(path), self.plan.known)
         return name, self._trigger.count(name)
+
+    def _named(self, path: str) -> str:
+        """With the name that a container had when it was first asked for, instead of its id."""
+        match = _CONTAINER.search(path)
+        if match is None or match[1] in self.plan.known:
+            return path
+        container = match[1]
+        if container not in self._names and (name := _ask_name(self.plan.engine, container)):
+            self._names[container] = name
+        return path.replace(container, self._names.get(container, container))
 
     def meddle(self, name: str) -> None:
         """What others do when this request has been answered."""
@@ -185,6 +199,17 @@ def prune(engine: Path) -> None:
             )
             for _ in _pieces(connection):
                 pass
+
+
+def _ask_name(engine: Path, container: str) -> str:
+    """Empty where there is no such container, or no engine."""
+    with contextlib.suppress(OSError, ValueError), _connect(engine) as connection:
+        connection.sendall(
+            f"GET /containers/{container}/json HTTP/1.0\r\nHost: d\r\nConnection: close\r\n\r\n".encode()
+        )
+        body = b"".join(_pieces(connection)).partition(b"\r\n\r\n")[2]
+        return str(json.loads(body).get("Name", "")).lstrip("/")
+    return ""
 
 
 def _connect(engine: Path) -> socket.socket:

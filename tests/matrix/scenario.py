@@ -4,22 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tests.matrix.points import Point
+from tests.matrix.points import Moment, Point
 from tests.matrix.strikes import Meanwhile, Meddling, Strike
-
-
-class Release(StrEnum):
-    """What the package brings."""
-
-    GOOD = "good"
-    SICK = "sick"
-    """Its health check fails."""
-    CRASHES = "crashes"
-    """It exits, again and again where it is restarted."""
-    NO_PROGRAM = "no-program"
-    """It can be created, not started."""
-    NO_COMMAND = "no-command"
-    """It cannot be created."""
+from tests.matrix.target import BYSTANDER, WEB, Release, Target
 
 
 class Way(StrEnum):
@@ -37,6 +24,8 @@ class Points(StrEnum):
     ALL = "all"
     CHANGES = "changes"
     """Not the requests that only read: each has the state of the point before it."""
+    STATES = "states"
+    """Of these only before each, and while Docker is at it: what is after one is before the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +34,7 @@ class Scenario:
 
     name: str
     words: str
+    targets: tuple[Target, ...] = (WEB,)
     release: Release = Release.GOOD
     way: Way = Way.INBOX
     package_format: int = 1
@@ -65,8 +55,14 @@ class Scenario:
     strike: Strike = Strike.KILL
     meanwhile: Meanwhile = Meanwhile.NOTHING
     points: Points = Points.ALL
+    every: int = 1
+    """Only each so manieth of these."""
+    sampled: int = 2
+    """So many of its cells with one fault are in the slice of `./dev test docker`."""
     pairs: bool = True
     """Whether recovery is killed too."""
+    pairs_every: int = 3
+    """At each so manieth point of it."""
     ends: frozenset[str] = frozenset({"new"})
     """Which releases may run in the end, when the process that began died."""
 
@@ -80,9 +76,29 @@ class Scenario:
     @property
     def is_bad(self) -> bool:
         """The gate says no to it."""
-        return self.release in (Release.SICK, Release.CRASHES)
+        return self.release in (Release.SICK, Release.CRASHES, Release.ONE_CRASHES)
+
+    @property
+    def bystanders(self) -> tuple[str, ...]:
+        """Containers that stay as they are."""
+        return (BYSTANDER,) if any(target.is_composed for target in self.targets) else ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all containers that there are, in the order in which they can be started."""
+        return (*(name for target in self.targets for name in target.names), *self.bystanders)
+
+    def release_of(self, target: Target) -> Release:
+        """What the package brings for this service."""
+        return Release.GOOD if target.is_spared else self.release
 
     def struck_at(self, points: Iterable[Point]) -> list[Point]:
         """Those at which this scenario's strike is tried."""
-        fitting = (point for point in points if self.strike.fits(point))
-        return [point for point in fitting if self.points is Points.ALL or not point.is_read]
+        fitting = [point for point in points if self.strike.fits(point) and self._asks_for(point)]
+        return fitting[:: self.every]
+
+    def _asks_for(self, point: Point) -> bool:
+        if self.points is Points.ALL:
+            return True
+        is_double = point.moment in (Moment.UNANSWERED, Moment.AFTER)
+        return not point.is_read and not (self.points is Points.STATES and is_double)

@@ -15,23 +15,32 @@ from caissond.model.status import DaemonState
 from caissond.report.status import read_status
 from caissond.store.database import Database
 from caissond.store.history import History
-from caissond.store.journal import Journal
 from tests.matrix.cell import Cell, Result
-from tests.matrix.lab import NAME, Lab
+from tests.matrix.lab import Lab
+from tests.matrix.meanwhile import happen
+from tests.matrix.outlook import Outlook
 from tests.matrix.points import STRUCK, Point
-from tests.matrix.processes import Process, proxy, running, start_daemon, start_rollback, wait_until
-from tests.matrix.promises import Outlook, broken_promises
-from tests.matrix.proxy import Plan, prune
+from tests.matrix.processes import (
+    Process,
+    Watched,
+    proxy,
+    running,
+    start_daemon,
+    start_rollback,
+    wait_until,
+)
+from tests.matrix.promises import broken_promises
+from tests.matrix.proxy import Plan
 from tests.matrix.scenario import Scenario, Way
 from tests.matrix.scenarios import SCENARIOS
-from tests.matrix.strikes import Meanwhile, Meddling, Strike
+from tests.matrix.strikes import Meddling, Strike
 
 KEEP = "CAISSON_MATRIX_KEEP"
 """Names the folder that gets what a cell with a violation leaves."""
 DEADLINE_S = 60.0
 RECOVERY_S = 10.0
 GATES_S = 4.0
-"""The gate's own time and Docker's to stop and start, in these scenarios: stable for 0.25 s, unhealthy after 1 s."""
+"""The gate's own time and Docker's to stop and start, for each service: stable for 0.25 s, unhealthy after 1 s."""
 _READY = "is ready"
 _WAITS = re.compile(r"has to wait|Docker does not answer|cannot go on|is undone")
 
@@ -76,7 +85,7 @@ class _Run:
         if self._cell.first is None:
             return self._check()
         self.result.struck = _is_struck(self.result.events)
-        self._meanwhile()
+        self.result.broken += happen(self._lab, self._scenario, self._paths, self.result.events)
         self.result.recovery = self._recover(self._cell.second)
         if self._cell.second is not None:
             self.result.struck &= _is_struck(self.result.recovery)
@@ -132,42 +141,6 @@ class _Run:
         # at the very first SIGTERM is not listened to yet, and nothing was said
         return (0,) if process.log() else (0, -signal.SIGTERM)
 
-    # between
-
-    def _meanwhile(self) -> None:
-        engine, database = self._lab.engine, self._paths.database
-        match self._scenario.meanwhile:
-            case Meanwhile.PRUNE:
-                prune(engine.socket)
-            case Meanwhile.RESTART:
-                engine.kill()
-                engine.start()
-                self._start_service()
-            case Meanwhile.POWER_CUT:
-                engine.power_cut()
-                engine.start()
-                self._start_service()
-            case Meanwhile.NO_DATABASE:
-                _remove(database, "", "-wal", "-shm")
-            case Meanwhile.TORN_DATABASE:
-                _remove(database, "-wal", "-shm")
-                if database.exists():
-                    os.truncate(database, database.stat().st_size // 2)
-            case Meanwhile.STALE_DATABASE:
-                _remove(database, "-wal", "-shm")
-            case Meanwhile.NOTHING:
-                pass
-
-    def _start_service(self) -> None:
-        """The end of dockerd alone takes down what not every restart policy brings back. Where no update is under way
-        that is for an admin.
-        """
-        database = Database.read_only(self._paths.database)
-        is_under_way = bool(Journal(database).unfinished())
-        database.close()
-        if not is_under_way and not self._scenario.stopped:
-            self._lab.api.start(NAME)
-
     # recovery
 
     def _recover(self, point: Point | None) -> list[str]:
@@ -177,7 +150,8 @@ class _Run:
             process = self._start(stack, point, Strike.KILL, Meddling(), Way.INBOX)
             self._await(process, "it is ready", lambda: _READY in process.log())
             self.result.recovery_s = round(max(self.result.recovery_s, time.monotonic() - began), 2)
-            self._expect(self.result.recovery_s <= RECOVERY_S + GATES_S, "it settles in time", process)
+            at_most_s = RECOVERY_S + GATES_S * len(self._scenario.targets)
+            self._expect(self.result.recovery_s <= at_most_s, "it settles in time", process)
             events = self._events()
             self._await(process, "the package has its turn", lambda: self._has_had_its_turn(process))
             if point is not None and _is_struck(self._events()):
@@ -193,11 +167,11 @@ class _Run:
         if self._what_happened() != before:
             self.result.broken.append("the package on the stick had another turn")
 
-    def _what_happened(self) -> tuple[str, int]:
+    def _what_happened(self) -> tuple[list[str], int]:
         database = Database.read_only(self._paths.database)
         verdicts = len(History(database).newest())
         database.close()
-        return str(self._lab.service()["Id"]), verdicts
+        return [self._lab.inspect(name)["Id"] for name in self._scenario.names], verdicts
 
     def _await(self, process: Process, promise: str, condition: Callable[[], bool]) -> None:
         """Until it is so, or the process is gone."""
@@ -230,8 +204,10 @@ class _Run:
         plan = Plan(self._lab.engine.socket, point, strike, meddling, self._lab.port, self._lab.known)
         host = stack.enter_context(proxy(self._folder, plan, events))
         start = start_rollback if way is Way.ROLLBACK else start_daemon
+        environment = {**self._lab.environment(self._scenario), "DOCKER_HOST": host}
+        watched = Watched(environment, events, point, strike)
         log = self._folder / f"log-{self._starts}"
-        return stack.enter_context(running(start(self._paths, host, log, events, point, strike)))
+        return stack.enter_context(running(start(self._paths, log, watched)))
 
     def _events(self) -> list[str]:
         path = self._folder / f"events-{self._starts}"
@@ -244,8 +220,3 @@ class _Run:
 
 def _is_struck(events: list[str]) -> bool:
     return any(line.startswith(STRUCK) for line in events)
-
-
-def _remove(database: Path, *suffixes: str) -> None:
-    for suffix in suffixes:
-        database.with_name(database.name + suffix).unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from tests.matrix.proxy import Plan, Proxy
 from tests.matrix.seam import EventLog
 from tests.matrix.strikes import Strike
 
-ANSWER = json.dumps({"text": "x" * 1000}).encode()
+ANSWER = json.dumps({"text": "x" * 1000, "Name": "/web-caisson-new-0123abcd"}).encode()
 START = "docker POST containers/new/start"
 PATH = "/v1.41/containers/web-caisson-new-0123abcd/start"
 
@@ -112,6 +112,13 @@ def test_request_and_answer_pass_unchanged_and_are_named(bench: Bench) -> None:
     assert bench.ask(path="/v1.41/images/load?quiet=0") == (200, ANSWER)
     assert bench.heard == [(PATH, b"hello"), ("/v1.41/images/load?quiet=0", b"")]
     assert bench.events() == [START, "docker POST images/load"]
+
+
+def test_container_that_is_asked_for_by_its_id_is_named_as_by_its_name(bench: Bench) -> None:
+    bench.strike(Strike.ERROR, Moment.BEFORE, number=3)
+    by_id = f"/v1.41/containers/{'a' * 64}/start"
+    assert [bench.ask(path=path)[0] for path in (PATH, by_id, by_id)] == [200, 200, 500]
+    assert bench.events() == [START, START, f"{STRUCK}{START}"]
 
 
 def test_chunked_upload_passes(bench: Bench) -> None:
