@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from caissond.errors import CaissonError, Refusal
+from caissond.model.reference import full_reference
 from caissond.package.image import Image, read_images
 from caissond.package.layers import Layer
 from caissond.package.source import Window
@@ -119,11 +120,7 @@ def which_image(reference: str, names: Iterable[str]) -> CaissonError:
 
 def familiar(reference: str) -> str:
     """A reference as Docker shows it: without its default host, with a tag. Empty stays empty."""
-    if not reference:
-        return ""
-    plain = reference.removeprefix("docker.io/").removeprefix("index.docker.io/").removeprefix("library/")
-    last = plain.rsplit("/", 1)[-1]
-    return plain if ":" in last or "@" in last else f"{plain}:latest"
+    return full_reference(reference) if reference else ""
 
 
 def target_platform(image: Image, wanted: Iterable[str]) -> str | None:
