@@ -16,7 +16,7 @@ from caissond.update.device import Device
 from fixtures.compose import ComposeKind, compose_environment
 from fixtures.images import FOREVER, load_image
 from fixtures.packages import PLATFORM
-from tests.docker.rig import Rig
+from tests.docker.rig import Rig, told_version
 
 FILE = """\
 version: "3.7"
@@ -123,12 +123,7 @@ stable_secs = 0.5
 
     def releases(self) -> list[str]:
         """What each container of `web` tells of itself."""
-        return [self._told_by(one) for one in self.of("web")]
-
-    def _told_by(self, container: dict[str, Any]) -> str:
-        output = self.client.containers.get(container["Id"]).exec_run(["cat", "/version"]).output
-        assert isinstance(output, bytes)
-        return output.decode().strip()
+        return [told_version(self.client.containers.get(one["Id"])) for one in self.of("web")]
 
     def config(self, service: str = "web") -> str:
         """What was asked for of the first container, less what a new image brings and what tells of the update."""

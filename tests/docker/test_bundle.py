@@ -9,7 +9,7 @@ from caissond.cli.app import run as caisson
 from caissond.model.records import Outcome
 from fixtures.images import FOREVER, load_image
 from tests.docker.daemon_process import caissond
-from tests.docker.rig import CRASHES, CRASHES_LATER, Rig
+from tests.docker.rig import CRASHES, CRASHES_LATER, Rig, told_version
 
 STEPS = 2 * 8
 """Seven of each service's own, and a last look at each."""
@@ -60,12 +60,7 @@ class Pair:
 
     def releases(self) -> list[str]:
         """What each tells of itself, running under its own name."""
-        return [self._release(name) for name in self.names]
-
-    def _release(self, name: str) -> str:
-        output = self.rig.client.containers.get(name).exec_run(["cat", "/version"]).output
-        assert isinstance(output, bytes)
-        return output.decode().strip()
+        return [told_version(self.rig.client.containers.get(name)) for name in self.names]
 
     def ids(self) -> list[str]:
         return [str(self.rig.client.containers.get(name).id) for name in self.names]

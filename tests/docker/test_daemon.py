@@ -16,7 +16,7 @@ from caissond.store.lock import holder_of
 from fixtures.engine import Engine, PrivateEngine
 from tests.docker.daemon_process import DaemonProcess, caissond
 from tests.docker.manager import NotifySocket, notify_socket
-from tests.docker.rig import Rig, rig_on
+from tests.docker.rig import Rig, rig_on, told_version
 
 GATE_DONE = 13  # the 14th durable write of an update says that the commit begins: the verdict is in
 IDLE_S = 6
@@ -274,4 +274,4 @@ def test_new_catalog_is_in_force_after_a_reload(quick: Rig) -> None:
         daemon.wait_until_logged("settings and catalog were read again")
         drop(quick, package)
         daemon.wait_until_handled()
-    assert quick.client.containers.get(second).exec_run(["cat", "/version"]).output == b"1.1.0\n"
+    assert told_version(quick.client.containers.get(second)) == "1.1.0"
