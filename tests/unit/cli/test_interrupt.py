@@ -7,6 +7,13 @@ from pathlib import Path
 
 from tests.unit.cli.command import Command
 
+AT_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests in the background ignores it
+from caissond.cli.entry import main
+main()
+"""
+
 
 def test_ctrl_c_at_the_prompt_ends_as_cancelled(caisson: Command) -> None:
     arguments: list[str | Path] = [
@@ -18,7 +25,7 @@ def test_ctrl_c_at_the_prompt_ends_as_cancelled(caisson: Command) -> None:
         caisson.root,
     ]
     with subprocess.Popen(
-        [sys.executable, "-c", "from caissond.cli.entry import main; main()", *arguments],
+        [sys.executable, "-c", AT_A_TERMINAL, *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None
