@@ -58,23 +58,29 @@ class NewContainer:
 
     def _labels(self, image: ImageId) -> dict[str, str]:
         policy, release = self._before.own_policy, self._part.release
-        own = self._before.container["Config"].get("Labels") or {}
-        compose = {COMPOSE_IMAGE_LABEL: str(image)} if COMPOSE_IMAGE_LABEL in own else {}
         return {
-            **compose,
+            **self._compose_labels(image),
             "io.caisson.update": self._update_id,
             "io.caisson.service": release.service,
             "io.caisson.container": self._name,
             "io.caisson.version": release.version,
             "io.caisson.digest": release.digest,
             "io.caisson.reference": release.reference,
-            "io.caisson.compose_reference": self._part.compose_reference,
             "io.caisson.created": release.created_at.isoformat(),
             "io.caisson.replaces": self._before.container_id,
             "io.caisson.restart": f"{policy['Name']}:{policy['MaximumRetryCount']}",
             "io.caisson.running": self._before.running_words,
             "io.caisson.state": str(self._tools.state_dir),
         }
+
+    def _compose_labels(self, image: ImageId) -> dict[str, str]:
+        """None for a plain container, whoever made it: no image name of a Compose file is moved for it."""
+        reference = self._part.compose_reference
+        if not reference:
+            return {}
+        own = self._before.container["Config"].get("Labels") or {}
+        seen = {COMPOSE_IMAGE_LABEL: str(image)} if COMPOSE_IMAGE_LABEL in own else {}
+        return {"io.caisson.compose_reference": reference, **seen}
 
     def start(self) -> None:
         if self._before.is_gated:

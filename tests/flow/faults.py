@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from caissond.errors import CaissonError, DockerError, HostUnavailable, StoreError, StoreFull
-from caissond.model.records import Verdict
+from caissond.model.records import Outcome, Verdict
 from tests.flow.device import NEW_REFERENCE, World
 from tests.flow.fake_docker import leave_alone
 
@@ -156,6 +156,23 @@ def settled(trial: Trial) -> list[str]:
     """Which promises are broken once somebody has settled."""
     trial.settle()
     return trial.world.broken_promises()
+
+
+def settled_once_begun(trial: Trial) -> list[str]:
+    """The same where an update had begun; else what happened is nobody's to mend."""
+    return settled(trial) if _left_open(trial) else []
+
+
+def settled_once_touched(trial: Trial) -> list[str]:
+    """The same where an update had begun, or has come to an end: what it has not touched, nobody else starts."""
+    ended = isinstance(trial.result, Verdict) and trial.result.outcome is not Outcome.POSTPONED
+    return settled(trial) if _left_open(trial) or ended else []
+
+
+def _left_open(trial: Trial) -> bool:
+    lift(trial.world)
+    with trial.world.device() as device:
+        return bool(device.journal.unfinished())
 
 
 def lose_state(world: World) -> None:

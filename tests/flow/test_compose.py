@@ -30,6 +30,7 @@ from tests.flow.faults import (
     live_restore,
     prune,
     refuse,
+    settled_once_touched,
     settled_without_state,
 )
 
@@ -130,17 +131,7 @@ def test_service_is_whole_after_trouble_with_the_engine_at_any_point(
 def test_service_is_whole_after_a_restart_or_a_prune_at_any_point(
     folder: Path, strike: Strike, content: bytes
 ) -> None:
-    assert broken_by(Fault(strike, Where.AFTER_CALL), folder, content, _settled_where_begun) == {}
-
-
-def _settled_where_begun(trial: Trial) -> list[str]:
-    """What no update had touched yet, nobody else starts."""
-    lift(trial.world)
-    with trial.world.device() as device:
-        begun = device.journal.unfinished()
-    ended = isinstance(trial.result, Verdict) and trial.result.outcome is not Outcome.POSTPONED
-    trial.world.settle()
-    return trial.world.broken_promises() if begun or ended else []
+    assert broken_by(Fault(strike, Where.AFTER_CALL), folder, content, settled_once_touched) == {}
 
 
 def test_service_is_whole_when_we_are_asked_to_stop(folder: Path) -> None:
@@ -251,6 +242,16 @@ def test_stopped_container_keeps_its_policy_on_the_way_back(folder: Path) -> Non
         return [] if policies == {trial.world.policy} else [f"policies {policies}"]
 
     assert broken_among(make, Fault(refuse), folder, GOOD, check, least=41) == {}
+
+
+def test_plain_container_that_compose_made_keeps_what_compose_wrote_on_it(folder: Path) -> None:
+    """Its image name is not moved, so with another label the next `up` would bring the old image back."""
+    world = World.make(folder)
+    labels = compose_labels("shop-frontend-1", world.old_image)
+    world.docker.containers[world.old]["Config"]["Labels"] = labels
+    assert update(world, GOOD).outcome is Outcome.SUCCEEDED
+    after = world.docker.named()["frontend"]["Config"]["Labels"]
+    assert {name: after.get(name) for name in labels} == labels
 
 
 # what is refused before anything is touched

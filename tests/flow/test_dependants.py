@@ -19,10 +19,10 @@ from tests.flow.faults import (
     go_down,
     hang,
     kill,
-    lift,
     live_restore,
     prune,
     refuse,
+    settled_once_begun,
     settled_without_state,
 )
 
@@ -130,21 +130,12 @@ def test_power_cut_before_the_verdict_brings_both_old_ones_back_without_us(
     assert broken_by(fault, folder, content, _old_is_back, sidecar="no") == {}
 
 
-def _settled_after_a_lost_race(trial: Trial) -> list[str]:
-    """Docker tried to start the dependant before its service, and does not try again."""
-    with trial.world.device() as device:
-        begun = device.journal.unfinished()
-    lift(trial.world)
-    trial.world.settle()
-    return trial.world.broken_promises() if begun else []
-
-
 @RELEASES
 def test_dependant_that_docker_did_not_revive_is_started_when_the_update_is_settled(
     folder: Path, content: bytes
 ) -> None:
     fault = Fault(cut_power_at_odds, Where.AFTER_CALL)
-    assert broken_by(fault, folder, content, _settled_after_a_lost_race, sidecar="always") == {}
+    assert broken_by(fault, folder, content, settled_once_begun, sidecar="always") == {}
 
 
 # the database is lost too

@@ -31,6 +31,7 @@ from tests.flow.faults import (
     live_restore,
     prune,
     refuse,
+    settled_once_touched,
     try_at,
 )
 
@@ -172,16 +173,6 @@ def test_service_that_something_else_starts_by_its_name_is_whole_after_a_power_c
     assert broken_by(fault, folder, content, _settled_beside_a_starter, policy="no") == {}
 
 
-def _settled_alone(trial: Trial) -> list[str]:
-    """Nothing but the update owes the service its start; without one that was begun, nobody does."""
-    lift(trial.world)
-    with trial.world.device() as device:
-        begun = device.journal.unfinished()
-    ended = isinstance(trial.result, Verdict) and trial.result.outcome is not Outcome.POSTPONED
-    trial.world.settle()
-    return trial.world.broken_promises() if begun or ended else []
-
-
 @RELEASES
 @pytest.mark.parametrize(
     ("strike", "policy"), [(cut_power, "no"), (end_dockerd, "no"), (end_dockerd, "unless-stopped")]
@@ -190,7 +181,7 @@ def test_service_that_no_policy_brings_back_is_started_when_the_update_is_settle
     folder: Path, strike: Strike, policy: str, content: bytes
 ) -> None:
     fault = Fault(strike, Where.AFTER_CALL)
-    assert broken_by(fault, folder, content, _settled_alone, policy=policy) == {}
+    assert broken_by(fault, folder, content, settled_once_touched, policy=policy) == {}
 
 
 def test_release_that_is_refused_its_own_policy_has_succeeded_and_gets_it_later(folder: Path) -> None:

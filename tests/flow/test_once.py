@@ -11,7 +11,6 @@ from tests.flow.fake_docker import COMPLETES
 from tests.flow.faults import (
     Fault,
     Strike,
-    Trial,
     Where,
     ask_to_stop,
     broken_among,
@@ -22,7 +21,7 @@ from tests.flow.faults import (
     live_restore,
     prune,
     refuse,
-    settled,
+    settled_once_begun,
     settled_without_state,
 )
 
@@ -117,14 +116,6 @@ def test_service_is_whole_after_trouble_at_any_point(folder: Path, strike: Strik
     assert broken_among(OnceWorld.of, Fault(strike), folder, content) == {}
 
 
-def _settled_with_its_container(trial: Trial) -> list[str]:
-    """One that no update has touched yet is anybody's to prune."""
-    lift(trial.world)
-    with trial.world.device() as device:
-        begun = device.journal.unfinished()
-    return settled(trial) if begun else []
-
-
 @RELEASES
 @pytest.mark.parametrize("strike", [cut_power, live_restore])
 def test_service_is_whole_after_a_restart_at_any_point(folder: Path, strike: Strike, content: bytes) -> None:
@@ -134,7 +125,7 @@ def test_service_is_whole_after_a_restart_at_any_point(folder: Path, strike: Str
 @RELEASES
 def test_service_is_whole_after_a_prune_in_the_middle(folder: Path, content: bytes) -> None:
     fault = Fault(prune, Where.AFTER_CALL)
-    assert broken_among(OnceWorld.of, fault, folder, content, _settled_with_its_container) == {}
+    assert broken_among(OnceWorld.of, fault, folder, content, settled_once_begun) == {}
 
 
 @RELEASES
