@@ -121,7 +121,11 @@ def _start(log: Path) -> "subprocess.Popen[str]":
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**ours, "TMPDIR": folder},
+            env={
+                "GOGC": "400",
+                **ours,
+                "TMPDIR": folder,
+            },  # Docker's programs, mostly short-lived, collect less
             start_new_session=True,  # Ctrl-C is for us: a lane ends when it hears no more, and clears its engine away
         )
 

@@ -49,16 +49,9 @@ def _shape(result: Result) -> tuple[str, ...]:
 
 
 def _recovery_points(result: Result) -> list[Point]:
-    """Before each event that changes something, and when Docker has done what nobody hears of."""
-    numbered = number_events(result.recovery)
-    points = []
-    for name, number in numbered:
-        before = Point(Moment.BEFORE, name, number)
-        if not before.is_read:
-            points.append(before)
-        if name.startswith("docker") and not before.is_read:
-            points.append(Point(Moment.UNANSWERED, name, number))
-    return points
+    """Before each event that changes something: each state that there is once."""
+    points = [Point(Moment.BEFORE, name, number) for name, number in number_events(result.recovery)]
+    return [point for point in points if not point.is_read]
 
 
 def cells_of(names: Iterable[str], results: Mapping[str, Result]) -> list[Cell]:

@@ -15,14 +15,19 @@ UPDATES = (
     GOOD,
     replace(LAYERS, name="good-layers-2", words="a good release, format 2, layer by layer"),
     replace(
-        LAYERS, name="good-layers-1", words="the same in format 1", package_format=1, points=Points.CHANGES
+        LAYERS,
+        name="good-layers-1",
+        words="the same in format 1",
+        package_format=1,
+        points=Points.STATES,
+        pairs_every=9,
     ),
     Scenario(
         "unhealthy",
         "a release whose health check fails",
         release=Release.SICK,
         ends=OLD,
-        points=Points.CHANGES,
+        points=Points.STATES,
     ),
     CRASH,
     replace(
@@ -30,7 +35,7 @@ UPDATES = (
         name="port-taken",
         words="its port is taken when it starts",
         meddling=Meddling(takes_port=True),
-        points=Points.CHANGES,
+        points=Points.STATES,
         ends=EITHER,
         unhindered="old",
     ),
@@ -39,67 +44,78 @@ UPDATES = (
         "a release without its program",
         release=Release.NO_PROGRAM,
         ends=OLD,
-        points=Points.CHANGES,
+        points=Points.STATES,
+        pairs_every=9,
     ),
     Scenario(
         "create-fails",
         "a release that cannot be created",
         release=Release.NO_COMMAND,
         ends=OLD,
-        points=Points.CHANGES,
+        points=Points.STATES,
     ),
+    replace(LAYERS, name="load-fails", words="a damaged layer", damaged=True, ends=OLD, points=Points.STATES),
     replace(
-        LAYERS, name="load-fails", words="a damaged layer", damaged=True, ends=OLD, points=Points.CHANGES
-    ),
-    replace(
-        GOOD, name="updated-before", words="not the first update", updated_before=True, points=Points.CHANGES
+        GOOD, name="updated-before", words="not the first update", updated_before=True, points=Points.STATES
     ),
     replace(
         CRASH,
         name="crash-updated-before",
         words="not the first update, and it exits",
         updated_before=True,
-        points=Points.CHANGES,
+        points=Points.STATES,
+        pairs_every=9,
     ),
     Scenario(
         "old-pruned",
         "the old container is pruned in the gate",
         release=Release.SICK,
-        points=Points.CHANGES,
+        points=Points.STATES,
+        pairs_every=9,
         ends=OLD,
         meddling=Meddling(prune_at_start=True),
     ),
 )
 SERVICES = (
     replace(
-        GOOD, name="stopped", words="a service that was stopped before", stopped=True, points=Points.CHANGES
+        GOOD, name="stopped", words="a service that was stopped before", stopped=True, points=Points.STATES
     ),
-    replace(GOOD, name="always", words="restart policy always", policy="always", points=Points.CHANGES),
-    replace(GOOD, name="no", words="restart policy no", policy="no", points=Points.CHANGES),
+    replace(GOOD, name="always", words="restart policy always", policy="always", points=Points.STATES),
+    replace(GOOD, name="no", words="restart policy no", policy="no", points=Points.STATES),
     replace(
         GOOD,
         name="on-failure",
         words="restart policy on-failure",
         policy="on-failure",
-        points=Points.CHANGES,
+        points=Points.STATES,
+        pairs_every=9,
     ),
     replace(
         CRASH,
         name="crash-always",
         words="it exits, restart policy always",
         policy="always",
-        points=Points.CHANGES,
+        points=Points.STATES,
+        pairs_every=9,
     ),
-    replace(CRASH, name="crash-no", words="it exits, restart policy no", policy="no", points=Points.CHANGES),
+    replace(
+        CRASH,
+        name="crash-no",
+        words="it exits, restart policy no",
+        policy="no",
+        points=Points.STATES,
+        pairs_every=9,
+    ),
 )
 WAYS = (
-    replace(GOOD, name="stick", words="the package stays on the stick", way=Way.STICK, points=Points.CHANGES),
+    replace(GOOD, name="stick", words="the package stays on the stick", way=Way.STICK, points=Points.STATES),
     replace(
         CRASH,
         name="crash-stick",
         words="a bad package stays on the stick",
         way=Way.STICK,
-        points=Points.CHANGES,
+        points=Points.STATES,
+        pairs_every=9,
     ),
     Scenario("rollback", "caisson rollback", way=Way.ROLLBACK, updated_before=True, ends=EITHER),
     Scenario(

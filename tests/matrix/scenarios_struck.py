@@ -13,7 +13,7 @@ MEANWHILE = (
         words="dockerd is killed too, live-restore on",
         live_restore=True,
         meanwhile=Meanwhile.RESTART,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
     ),
     replace(
@@ -22,7 +22,7 @@ MEANWHILE = (
         words="the same, and it exits",
         live_restore=True,
         meanwhile=Meanwhile.RESTART,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
     ),
     replace(
@@ -30,7 +30,7 @@ MEANWHILE = (
         name="dockerd-killed",
         words="dockerd is killed too",
         meanwhile=Meanwhile.RESTART,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
     ),
     replace(
@@ -38,7 +38,7 @@ MEANWHILE = (
         name="power-cut",
         words="everything is killed",
         meanwhile=Meanwhile.POWER_CUT,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
     ),
     replace(
@@ -46,7 +46,7 @@ MEANWHILE = (
         name="pruned-after",
         words="killed, then docker system prune -f",
         meanwhile=Meanwhile.PRUNE,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
     ),
     replace(
@@ -54,7 +54,7 @@ MEANWHILE = (
         name="no-database",
         words="the database is deleted",
         meanwhile=Meanwhile.NO_DATABASE,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
     ),
     replace(
@@ -62,7 +62,7 @@ MEANWHILE = (
         name="crash-no-database",
         words="it exits, the database is deleted",
         meanwhile=Meanwhile.NO_DATABASE,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
         ends=OLD,
     ),
@@ -71,7 +71,7 @@ MEANWHILE = (
         name="torn-database",
         words="half of the database is put back",
         meanwhile=Meanwhile.TORN_DATABASE,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
         updated_before=True,
     ),
@@ -81,7 +81,7 @@ MEANWHILE = (
         words="the database loses its newest writes",
         meanwhile=Meanwhile.STALE_DATABASE,
         updated_before=True,
-        points=Points.CHANGES,
+        points=Points.STATES,
         pairs=False,
     ),
 )
