@@ -52,7 +52,9 @@ class ComposeRig(Rig):
         self.file.write_text(FILE.format(image=self.image_name, other=self.other))
         self.write_compose_catalog()
 
-    def write_compose_catalog(self, *, kind: str = "running", more: str = "") -> None:
+    def write_compose_catalog(
+        self, *, kind: str = "running", more: str = "", stable_secs: float = 0.5
+    ) -> None:
         self.paths.services.write_text(f"""\
 catalog_version = 1
 [[services]]
@@ -67,9 +69,9 @@ service = "web"
 {more}
 [services.health_check]
 kind = "{kind}"
-timeout_secs = 10
+timeout_secs = 60
 poll_interval_secs = 0.2
-stable_secs = 0.5
+stable_secs = {stable_secs}
 """)
 
     def device(self, adjust: Any = lambda _device: None) -> Device:

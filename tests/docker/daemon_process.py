@@ -21,6 +21,9 @@ from caissond.report.status import read_status
 from caissond.store.journal import Journal
 from caissond.update.device import Device
 
+PATIENCE_S = 180
+"""A daemon's whole story takes seconds; on a machine with much else to do, many times as long."""
+
 
 class SignallingJournal(Journal):
     """Sends this process a signal right after its Nth durable write."""
@@ -65,7 +68,7 @@ class DaemonProcess:
     def log(self) -> str:
         return self._log.read_text()
 
-    def wait_for(self, what: str, condition: Callable[[], bool], *, deadline_s: float = 60) -> None:
+    def wait_for(self, what: str, condition: Callable[[], bool], *, deadline_s: float = PATIENCE_S) -> None:
         """Wait until something is so; fails with the log when it does not come."""
         until = time.monotonic() + deadline_s
         while not condition():
@@ -73,10 +76,10 @@ class DaemonProcess:
             assert self.process.poll() is None or what == "its end", f"caissond ended\n{self.log()}"
             time.sleep(0.05)
 
-    def wait_until_logged(self, text: str, *, deadline_s: float = 60) -> None:
-        self.wait_for(f"{text!r} in the log", lambda: text in self.log(), deadline_s=deadline_s)
+    def wait_until_logged(self, text: str) -> None:
+        self.wait_for(f"{text!r} in the log", lambda: text in self.log())
 
-    def wait_until_handled(self, *, deadline_s: float = 90) -> None:
+    def wait_until_handled(self, *, deadline_s: float = PATIENCE_S) -> None:
         """Wait until the inbox is empty."""
         self.wait_for(
             "an empty inbox", lambda: not list(self.paths.inbox.glob("*.edgepkg")), deadline_s=deadline_s
@@ -91,13 +94,13 @@ class DaemonProcess:
 
         self.wait_for("an idle daemon", is_idle)
 
-    def wait_for_death(self, *, deadline_s: float = 60) -> int:
+    def wait_for_death(self) -> int:
         """Its exit status, as `subprocess` tells it: negative for a signal."""
-        return self.process.wait(deadline_s)
+        return self.process.wait(PATIENCE_S)
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_S)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from caissond.update.updater import Updater
 from fixtures.engine import PrivateEngine, Version, private_engine
 from fixtures.images import ImageRecipe, busybox_image, provide_image
 from tests.bench.restart_policies import POLICIES
-from tests.docker.rig import Rig, rig_on
+from tests.docker.rig import PATIENT_S, Rig, rig_on
 from tests.flow.faults import Killed
 
 CHANGES = ("set the restart policy", "stop", "start", "rename", "remove container")
@@ -38,11 +38,11 @@ NETWORK = "site"
 OLD_REFERENCE = "site/old:1"
 ASK = """
 for name in {names}; do
-    echo $name $(printf 'GET /version HTTP/1.0\\r\\n\\r\\n' | nc -w 2 $name 80 | sed -n '$p')
+    echo $name $(printf 'GET /version HTTP/1.0\\r\\n\\r\\n' | nc -w 20 $name 80 | sed -n '$p')
 done
 """
 """By nc: the static busybox of Debian 12 cannot resolve names in wget."""
-BOOT_DEADLINE_S = 90.0
+BOOT_DEADLINE_S = 240.0
 AT_ONCE = 4
 
 UNTIL_VERDICT = ("old: always", "old stopped", "new started")
@@ -169,7 +169,7 @@ class Service:
     def answer(self) -> str:
         """The release that answers on the published port."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/version", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/version", timeout=20) as answer:
                 return str(answer.read().decode().strip())
         except OSError:
             return ""
@@ -204,7 +204,7 @@ class Site:
         folder.mkdir()
         client = stack.enter_context(closing(docker.DockerClient(base_url=self._engine.host)))
         rig = stack.enter_context(rig_on(folder, client, self._engine.host))
-        rig.write_catalog(kind="running", stable_secs=0.3)
+        rig.write_catalog(kind="running", stable_secs=PATIENT_S if cell.story == "bad" else 0.3)
         ports = {"80/tcp": ("127.0.0.1", port)}
         policy: Any = POLICIES[cell.policy]
         client.containers.run(
@@ -221,9 +221,10 @@ class Site:
         self._for_all(Service.cut_off)
         self._engine.power_cut()
         self._engine.start()
-        self._await(lambda: all(service.answer() for service in self._services if service.should_answer()))
+        self._await_answers(Service.should_answer)
         docker_alone = self._look()
         self._for_all(Service.settle)
+        self._await_answers(lambda service: service.cell.story != "stopped")
         return Aftermath(docker_alone, self._look())
 
     def _for_all(self, work: Callable[[Service], None]) -> None:
@@ -231,10 +232,11 @@ class Site:
             for _ in pool.map(work, self._services):
                 pass
 
-    def _await(self, condition: Callable[[], bool]) -> None:
-        """Until it is so, or for the deadline: what is not so by then is a test's business."""
+    def _await_answers(self, should: Callable[[Service], bool]) -> None:
+        """Until all do that should, or for the deadline: what is not so by then is a test's business."""
         until = time.monotonic() + BOOT_DEADLINE_S
-        while not condition() and time.monotonic() < until:
+        asked = [service for service in self._services if should(service)]
+        while not all(service.answer() for service in asked) and time.monotonic() < until:
             time.sleep(0.5)
 
     def _look(self) -> dict[Cell, Seen]:

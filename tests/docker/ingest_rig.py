@@ -25,6 +25,7 @@ from fixtures.images import CREATED, host_architecture
 from fixtures.layers import busybox_layer, noise_layer
 from fixtures.shapes import Parts, Shape, write_image_tar
 from tests.docker.inventory import Inventory, take_inventory
+from tests.docker.rig import told_by_run
 
 CLAIM = "0123abcd"
 LIMIT_BYTES = 1 << 30
@@ -150,7 +151,7 @@ class IngestRig:
 
     def run(self, command: str) -> bytes:
         """What a container of the loaded image prints."""
-        return bytes(self.client.containers.run(self.tag, command, remove=True, network_mode="none"))
+        return told_by_run(self.client, self.tag, command, network_mode="none")
 
 
 @dataclass(frozen=True, slots=True)

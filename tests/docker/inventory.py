@@ -1,5 +1,6 @@
 """What there is on an engine, and of an engine on the machine, so that tests can tell whether something stayed."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def take_inventory(client: docker.DockerClient) -> Inventory:
 
 def take_stock(belongings: Belongings) -> list[str]:
     """What a private engine has on the machine, by kind: nothing once it is closed."""
-    cgroups = [folder for folder in Path("/sys/fs/cgroup").glob(f"**/{belongings.tag}") if folder.is_dir()]
+    groups = (Path(folder) for folder, _, _ in os.walk("/sys/fs/cgroup"))  # others come and go meanwhile
+    cgroups = [folder for folder in groups if folder.name == belongings.tag]
     return [
         *(f"process {pid}" for pid in processes_of(belongings)),
         *(f"mount {point}" for point in mounts_below(belongings.directory)),

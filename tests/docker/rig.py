@@ -28,6 +28,8 @@ from fixtures.shapes import Shape
 
 CRASHES = ("sh", "-c", "exit 3")
 CRASHES_LATER = ("sh", "-c", "sleep 0.5; exit 3")
+PATIENT_S = 2.0
+"""How long a gate has to last to see one of these end: a busy engine calls it running for a while yet."""
 
 
 class Rig:
@@ -53,7 +55,7 @@ class Rig:
         self.paths.config.write_text(text)
 
     def write_catalog(
-        self, *, kind: str = "container_health", timeout_secs: int = 10, stable_secs: float = 0.5
+        self, *, kind: str = "container_health", timeout_secs: int = 60, stable_secs: float = 0.5
     ) -> None:
         self.paths.services.write_text(f"""\
 catalog_version = 1
@@ -150,6 +152,11 @@ stable_secs = {stable_secs}
         """The version that the running service itself tells."""
         return told_version(self.container())
 
+    def running(self, command: str, name: str = "") -> int:
+        """How often this very command runs in the service's container, or in another one that runs."""
+        processes = self.client.api.top(name or self.name)["Processes"] or ()
+        return sum(process[-1] == command for process in processes)
+
     def containers(self) -> list[str]:
         """Every container whose name has to do with the service."""
         listed = self.client.api.containers(all=True)
@@ -198,6 +205,25 @@ def told_version(container: Container) -> str:
     assert container.status == "running"
     stream, _ = container.get_archive("/version")
     return b"".join(stream)[512:].split(b"\n")[0].decode()
+
+
+def told_by(container: Container, *command: str) -> bytes:
+    """What a command says in a running container. It lives a second longer, so that nothing of it is lost, either."""
+    told = container.exec_run(["sh", "-c", '"$@"; sleep 1', "sh", *command]).output
+    assert isinstance(told, bytes)
+    return told
+
+
+def told_by_run(client: docker.DockerClient, image: str, command: str | list[str], **options: Any) -> bytes:
+    """What a container of an image says until it ends, read once all of it is written: Docker 20.10 may stop following
+    a log before its last line.
+    """
+    container = client.containers.run(image, command, detach=True, **options)
+    try:
+        container.wait()
+        return bytes(container.logs(stderr=False))
+    finally:
+        container.remove(force=True)
 
 
 @contextmanager

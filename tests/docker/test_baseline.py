@@ -47,7 +47,7 @@ def test_release_that_mends_a_failing_service_passes(rig: Rig) -> None:
 
 
 def test_service_that_is_well_is_held_to_its_check_with_baseline_too(rig: Rig) -> None:
-    ask(rig, "http", URL, BASELINE, timeout_secs=2)
+    ask(rig, "http", URL, BASELINE, timeout_secs=6)
     run_old(rig)
     verdict = update(rig, SILENT)
     assert (verdict.outcome, verdict.code) == (Outcome.ROLLED_BACK, "gate.timed_out")
@@ -62,7 +62,7 @@ def test_baseline_forgives_no_exit(rig: Rig) -> None:
 
 
 def unhealthy_before(rig: Rig, *keys: str) -> Verdict:
-    ask(rig, "container_health", *keys, timeout_secs=8, stable_secs=3)
+    ask(rig, "container_health", *keys, timeout_secs=30, stable_secs=3)
     old = rig.image("1.0.0", cmd=FOREVER, healthcheck=SICK)
     load_image(rig.client, old.path)
     container = rig.client.containers.run(old.reference, name=rig.name, detach=True)

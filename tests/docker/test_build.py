@@ -129,9 +129,14 @@ def test_inspect_leaves_the_engine_as_it_was(
     image: BuiltImage, docker_client: docker.DockerClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build(capsys, tmp_path, "x.edgepkg", f"web=docker-archive:{image.path}")
-    before = docker_client.api.images(all=True)
+    before = images_of(docker_client)
     package(capsys, tmp_path, "inspect", tmp_path / "x.edgepkg")
-    assert docker_client.api.images(all=True) == before
+    assert images_of(docker_client) == before
+
+
+def images_of(client: docker.DockerClient) -> dict[str, Any]:
+    """By their ids: of the same age they come in any order."""
+    return {image["Id"]: image for image in client.api.images(all=True)}
 
 
 @pytest.mark.parametrize("features", [{}, {"containerd-snapshotter": True}], ids=["overlay2", "containerd"])

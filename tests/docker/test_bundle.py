@@ -9,8 +9,9 @@ from caissond.cli.app import run as caisson
 from caissond.model.records import Outcome
 from fixtures.images import FOREVER, load_image
 from tests.docker.daemon_process import caissond
-from tests.docker.rig import CRASHES, CRASHES_LATER, Rig, told_version
+from tests.docker.rig import CRASHES, CRASHES_LATER, PATIENT_S, Rig, told_version
 
+MOMENT = "stable_secs = 0.3"
 STEPS = 2 * 8
 """Seven of each service's own, and a last look at each."""
 POINTS = range(1, 1 + 2 * STEPS + 1, 4)
@@ -29,6 +30,11 @@ class Pair:
         first = first.replace("[services.docker]", f'after = ["{self.names[1]}"]\n[services.docker]', 1)
         rig.paths.services.write_text(f"{first}[[services]]{second}")
         self.old = [rig.run_old(restart_policy={"Name": "unless-stopped"}).id, self._run_second()]
+
+    def watch_longer(self, *, services: int = 2) -> None:
+        """What is sick in the tests below is seen to be, by the first of them or by both."""
+        text = self.rig.paths.services.read_text()
+        self.rig.paths.services.write_text(text.replace(MOMENT, f"stable_secs = {PATIENT_S}", services))
 
     def _reference(self, number: int, version: str) -> str:
         return f"rig/{self.names[number]}:{version}"
@@ -85,6 +91,7 @@ def test_both_services_are_updated_as_one(pair: Pair) -> None:
 
 @pytest.mark.parametrize("crashes", [0, 1])
 def test_one_sick_release_takes_both_services_back(pair: Pair, crashes: int) -> None:
+    pair.watch_longer()
     verdict = pair.rig.update(pair.package("2.0.0", crashes=crashes))
     assert (verdict.outcome, verdict.code) == (Outcome.ROLLED_BACK, "gate.exited")
     assert (pair.releases(), pair.ids()) == (["1.0.0", "1.0.0"], pair.old)
@@ -92,8 +99,7 @@ def test_one_sick_release_takes_both_services_back(pair: Pair, crashes: int) -> 
 
 
 def test_release_that_falls_over_while_the_other_is_watched_takes_both_back(pair: Pair) -> None:
-    text = pair.rig.paths.services.read_text()
-    pair.rig.paths.services.write_text(text.replace("stable_secs = 0.3", "stable_secs = 2", 1))
+    pair.watch_longer(services=1)
     verdict = pair.rig.update(pair.package("2.0.0", crashes=1, how=CRASHES_LATER))
     assert (verdict.outcome, verdict.code) == (Outcome.ROLLED_BACK, "gate.exited")
     assert pair.ids() == pair.old
@@ -102,6 +108,8 @@ def test_release_that_falls_over_while_the_other_is_watched_takes_both_back(pair
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("crashes", [None, 0], ids=["good", "sick"])
 def test_bundle_is_never_half_new_after_a_kill(pair: Pair, point: int, crashes: int | None) -> None:
+    if crashes is not None:
+        pair.watch_longer()
     pair.rig.paths.inbox.mkdir(parents=True, exist_ok=True)
     shutil.copy(pair.package("2.0.0", crashes=crashes), pair.rig.paths.inbox / "release.edgepkg")
     with caissond(pair.rig.root, pair.rig.host, kill_at=point) as daemon:

@@ -8,7 +8,7 @@ import pytest
 
 from caissond.model.records import Outcome
 from fixtures.images import SICK, load_image
-from tests.docker.rig import CRASHES, Rig
+from tests.docker.rig import CRASHES, Rig, told_by
 
 
 def test_old_container_pruned_during_the_gate_is_made_again(rig: Rig) -> None:
@@ -21,7 +21,7 @@ def test_old_container_pruned_during_the_gate_is_made_again(rig: Rig) -> None:
     assert made_again.id != old.id
     assert "SITE=north" in made_again.attrs["Config"]["Env"]
     assert made_again.attrs["HostConfig"]["RestartPolicy"]["Name"] == "always"
-    assert made_again.exec_run(["cat", "/data/file"]).output == b"precious\n"
+    assert told_by(made_again, "cat", "/data/file") == b"precious\n"
 
 
 def test_images_pruned_during_the_load_do_not_matter(rig: Rig) -> None:

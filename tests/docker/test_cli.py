@@ -1,17 +1,20 @@
 """The command line on a real engine, in a process of its own: the Rust tool's words, exit codes, and Ctrl-C."""
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from caissond.model.ids import NEW_MARK
 from fixtures.images import SICK
 from fixtures.packages import PLATFORM
 from fixtures.raw_package import LAYER, image, package
@@ -38,7 +41,7 @@ class Command:
     def __call__(self, *arguments: str | Path, typed: str = "") -> tuple[int, str]:
         """Its exit code, and what it wrote to standard output."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(typed, timeout=120)
+            out, err = process.communicate(typed, timeout=300)
         assert not re.search(r"Traceback|[\x1b\r]", out + err)  # nor a progress bar: nobody watches
         return process.returncode, out
 
@@ -53,6 +56,28 @@ def caisson(rig: Rig) -> Command:
     rig.write_catalog(kind="running", stable_secs=0.3)
     rig.run_old(restart_policy={"Name": "always"})
     return Command(rig)
+
+
+def hold_the_gate(rig: Rig) -> None:
+    """From now on who reads the catalog watches a new release until `let_through`."""
+    rig.write_catalog(kind="exec", timeout_secs=600, stable_secs=0)
+    with rig.paths.services.open("a") as catalog:
+        catalog.write('command = ["test", "-e", "/let-through"]\n')
+
+
+def let_through(rig: Rig) -> None:
+    (new,) = (name for name in rig.containers() if NEW_MARK in name)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("let-through"))
+    rig.client.api.put_archive(new, "/", archive.getvalue())
+
+
+def wait_until_said(process: subprocess.Popen[str], words: str) -> None:
+    """Read what a command writes to standard error, until this."""
+    assert process.stderr is not None
+    while words not in (line := process.stderr.readline()):
+        assert line, f"ended without {words!r}"
 
 
 def without_times(text: str) -> list[str]:
@@ -156,14 +181,12 @@ def test_ctrl_c_and_a_lost_connection_during_the_gate_roll_back(
     caisson: Command, number: signal.Signals
 ) -> None:
     rig = caisson.rig
-    rig.write_catalog(kind="running", stable_secs=2, timeout_secs=60)
+    hold_the_gate(rig)
     old = rig.container().id
     with caisson.start("package", "load", rig.package("1.1.0"), "--yes") as process:
-        assert process.stderr is not None
-        while "watching it" not in process.stderr.readline():
-            assert process.poll() is None
+        wait_until_said(process, "watching it")
         process.send_signal(number)
-        out = process.communicate(timeout=60)[0]
+        out = process.communicate(timeout=120)[0]
     assert (process.returncode, rig.release(), rig.container().id) == (4, "1.0.0", old)
     assert ("Status: rolled back" in out, "update.interrupted" in out) == (True, True)
     assert (rig.containers(), rig.private_tags()) == ([rig.name], [])
@@ -171,7 +194,8 @@ def test_ctrl_c_and_a_lost_connection_during_the_gate_roll_back(
 
 def test_load_while_the_daemon_updates_says_who_holds_the_lock(caisson: Command) -> None:
     rig = caisson.rig
-    rig.write_catalog(kind="running", stable_secs=3)
+    quick = rig.paths.services.read_text()
+    hold_the_gate(rig)
     rig.paths.inbox.mkdir(parents=True)
     other = rig.package("1.2.0")
     package = rig.package("1.1.0")
@@ -179,11 +203,13 @@ def test_load_while_the_daemon_updates_says_who_holds_the_lock(caisson: Command)
     with caissond(rig.root, rig.host) as daemon:
         daemon.wait_until_logged("watching it")
         with caisson.start("package", "load", other, "--yes") as process:
-            err = process.communicate(timeout=60)[1]
+            err = process.communicate(timeout=120)[1]
         assert process.returncode == 1
         assert f"held by caissond, process {daemon.process.pid} [lock.busy, E-721]" in err
         assert "State: working" in caisson("status")[1]
+        let_through(rig)
         daemon.wait_until_handled()
+        rig.paths.services.write_text(quick)
         assert caisson("package", "load", other, "--yes")[0] == 0
         assert daemon.stop() == 0
     assert rig.release() == "1.2.0"
@@ -191,17 +217,16 @@ def test_load_while_the_daemon_updates_says_who_holds_the_lock(caisson: Command)
 
 def test_daemon_waits_while_the_command_updates(caisson: Command) -> None:
     rig = caisson.rig
-    rig.write_catalog(kind="running", stable_secs=3)
     newer = rig.package("1.2.0")
     with caissond(rig.root, rig.host) as daemon:
         daemon.wait_until_logged("is ready")
+        hold_the_gate(rig)  # for the command: the daemon has read its catalog
         with caisson.start("package", "load", rig.package("1.1.0"), "--yes") as process:
-            assert process.stderr is not None
-            while "watching it" not in process.stderr.readline():
-                assert process.poll() is None
+            wait_until_said(process, "watching it")
             newer.rename(rig.paths.inbox / newer.name)
             daemon.wait_until_logged(f"held by caisson package load, process {process.pid}; waiting")
-            process.communicate(timeout=60)
+            let_through(rig)
+            process.communicate(timeout=120)
         assert process.returncode == 0
         daemon.wait_until_handled()
         assert daemon.stop() == 0

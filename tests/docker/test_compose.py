@@ -14,7 +14,7 @@ from fixtures.engine import Engine
 from fixtures.images import Healthcheck
 from tests.docker.compose_rig import ComposeRig, compose_rig_on
 from tests.docker.daemon_process import caissond
-from tests.docker.rig import CRASHES, CRASHES_LATER
+from tests.docker.rig import CRASHES, CRASHES_LATER, PATIENT_S
 
 DONE, FAILS = ("sh", "-c", "exit 0"), ("sh", "-c", "exit 3")
 
@@ -52,6 +52,7 @@ def test_new_release_is_what_compose_finds_and_leaves_alone(project: ComposeRig)
 
 
 def test_bad_release_is_not_brought_back_by_the_next_up(project: ComposeRig) -> None:
+    project.write_compose_catalog(stable_secs=PATIENT_S)
     project.make()
     before = project.ids("web")
     verdict = project.update(project.package("2.0.0", project.image("2.0.0", cmd=CRASHES)))
@@ -75,6 +76,7 @@ def test_scaled_service_is_updated_as_one(project: ComposeRig) -> None:
 
 def test_exit_of_one_container_takes_all_back(project2: ComposeRig) -> None:
     """`compose ps` hides what has exited; the gate does not."""
+    project2.write_compose_catalog(stable_secs=PATIENT_S)
     project2.make(scale=2)
     before = project2.ids("web")
     only_one = ("sh", "-c", "sleep 0.3; if mkdir /data/first; then exit 3; fi; sleep 1000")
@@ -179,6 +181,7 @@ def test_one_shot_service_that_fails_is_rolled_back_and_the_old_one_not_run_agai
 
 
 def test_release_that_becomes_unhealthy_is_rolled_back(project2: ComposeRig) -> None:
+    project2.write_compose_catalog(stable_secs=2 * PATIENT_S)
     project2.make()
     sick = Healthcheck(test=("CMD", "false"), interval_s=0.2, retries=1)
     image = project2.image("2.0.0", healthcheck=sick)
@@ -191,6 +194,7 @@ def test_release_that_becomes_unhealthy_is_rolled_back(project2: ComposeRig) -> 
 def test_scaled_service_is_never_half_new_after_a_kill(
     project2: ComposeRig, point: int, cmd: tuple[str, ...] | None
 ) -> None:
+    project2.write_compose_catalog(stable_secs=PATIENT_S if cmd else 0.5)
     project2.make(scale=2)
     image = project2.image("2.0.0", cmd=cmd) if cmd else project2.image("2.0.0")
     project2.paths.inbox.mkdir(parents=True, exist_ok=True)

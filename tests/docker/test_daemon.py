@@ -5,12 +5,12 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import docker
 import pytest
 
+from caissond.daemon import DOCKER_RETRY_S
 from caissond.model.records import Outcome
 from caissond.store.lock import holder_of
 from fixtures.engine import Engine, PrivateEngine
@@ -20,6 +20,8 @@ from tests.docker.rig import Rig, rig_on, told_version
 
 GATE_DONE = 13  # the 14th durable write of an update says that the commit begins: the verdict is in
 IDLE_S = 6
+WATCHDOG_S = 8
+WATCHDOG_USEC = str(WATCHDOG_S * 1_000_000)
 NOWHERE = "unix:///nonexistent/docker.sock"
 
 
@@ -90,12 +92,33 @@ def test_every_phase_is_told_in_the_status(quick: Rig, manager: NotifySocket) ->
     assert (said[0] != "idle", said[-1]) == (True, "idle")
 
 
-def test_idle_daemon_feeds_the_watchdog_twice_in_its_time(quick: Rig, manager: NotifySocket) -> None:
-    with caissond(quick.root, quick.host, NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="2000000"):
-        time.sleep(5)
-    fed = manager.times_of("WATCHDOG=1")
-    assert len(fed) >= 3
-    assert max(later - earlier for earlier, later in pairwise(fed)) < 1.6
+def wait_until_fed(daemon: DaemonProcess, manager: NotifySocket, *, times: int) -> None:
+    """So often from now on; fails when it is not fed twice in the watchdog's time, less what a busy machine takes."""
+    began = time.monotonic()
+    wanted = len(manager.times_of("WATCHDOG=1")) + times
+    daemon.wait_for("a fed watchdog", lambda: len(manager.times_of("WATCHDOG=1")) >= wanted)
+    assert manager.longest_silence_s("WATCHDOG=1", began) < 0.9 * WATCHDOG_S
+
+
+def test_idle_daemon_feeds_the_watchdog_twice_in_its_time(
+    engine: Engine, tmp_path: Path, manager: NotifySocket
+) -> None:
+    """With no container of its own, whose health checks would wake it."""
+    (tmp_path / "root/etc/caisson").mkdir(parents=True)
+    (tmp_path / "root/etc/caisson/services.toml").write_text("catalog_version = 1\nservices = []\n")
+    notify = str(manager.path)
+    with caissond(
+        tmp_path / "root", engine.host, NOTIFY_SOCKET=notify, WATCHDOG_USEC=WATCHDOG_USEC
+    ) as daemon:
+        daemon.wait_until_logged("is ready")
+        wait_until_fed(daemon, manager, times=3)
+
+
+def _is_calm(pid: int) -> bool:
+    """Whether it wakes twice a second at most, in some seconds. The kernel, too, makes a thread wait now and then."""
+    before, began = _switches(pid), time.monotonic()
+    time.sleep(IDLE_S)
+    return _switches(pid) - before <= 2 * (time.monotonic() - began) + 2
 
 
 def _switches(pid: int) -> int:
@@ -108,15 +131,13 @@ def _switches(pid: int) -> int:
 
 
 def test_idle_daemon_has_no_timer_faster_than_a_second(engine: Engine, tmp_path: Path) -> None:
-    """Twice a second at most, and that only while other processes change the mount table."""
+    """Twice a second at most, and that only while other processes change the mount table. A timer is never calm."""
     (tmp_path / "root/etc/caisson").mkdir(parents=True)
     (tmp_path / "root/etc/caisson/services.toml").write_text("catalog_version = 1\nservices = []\n")
     with caissond(tmp_path / "root", engine.host) as daemon:
         daemon.wait_until_logged("is ready")
-        time.sleep(2)
-        before = _switches(daemon.process.pid)
-        time.sleep(IDLE_S)
-        assert _switches(daemon.process.pid) - before <= 2 * IDLE_S
+        daemon.wait_until_idle()
+        assert any(_is_calm(daemon.process.pid) for _ in range(10))
 
 
 # an engine that is not there
@@ -130,11 +151,13 @@ def test_daemon_waits_for_an_engine_and_goes_on_by_itself(
         rig.run_old(restart_policy={"Name": "always"})
         path = drop(rig, rig.package("1.1.0"))
         own_engine.stop()
-        began = time.monotonic()
         with caissond(rig.root, rig.host, NOTIFY_SOCKET=str(manager.path)) as daemon:
             daemon.wait_for("READY", lambda: "READY=1" in manager.said())
-            assert manager.times_of("READY=1")[0] - began < 3
             assert manager.statuses()[-1] == "cannot reach the engine: Docker does not answer"
+            (ready,), (told,) = (
+                manager.times_of(text) for text in ("READY=1", f"STATUS={manager.statuses()[-1]}")
+            )
+            assert ready - told < DOCKER_RETRY_S / 2  # it does not try again first
             assert say_nothing_more(daemon, 6) == ""
             assert path.exists()
             own_engine.start()
@@ -160,16 +183,15 @@ def test_engine_that_hangs_is_waited_for_too_and_the_watchdog_is_fed(
 ) -> None:
     notify = str(manager.path)
     with rig_on(tmp_path, own_client, own_engine.host) as rig:
-        rig.write_settings("[trust]\nallow_unsigned = true\n[docker]\ntimeout_secs = 1\n")
-        rig.write_catalog(kind="running", stable_secs=3)
+        rig.write_settings("[trust]\nallow_unsigned = true\n[docker]\ntimeout_secs = 10\n")
+        rig.write_catalog(kind="running", stable_secs=5)
         rig.run_old(restart_policy={"Name": "always"})
         drop(rig, rig.package("1.1.0"))
-        with caissond(rig.root, rig.host, NOTIFY_SOCKET=notify, WATCHDOG_USEC="2000000") as daemon:
+        with caissond(rig.root, rig.host, NOTIFY_SOCKET=notify, WATCHDOG_USEC=WATCHDOG_USEC) as daemon:
             daemon.wait_until_logged("watching it")
             with hanging(own_engine):
                 daemon.wait_until_logged("cannot reach the engine: Docker does not answer")
-                time.sleep(3)
-                assert manager.times_of("WATCHDOG=1")[-1] > time.monotonic() - 1.6
+                wait_until_fed(daemon, manager, times=2)
             daemon.wait_until_logged("the update was cut off and is undone")
             daemon.wait_until_handled()
             assert daemon.stop() == 0
@@ -181,14 +203,13 @@ def test_stop_while_waiting_for_an_engine_is_quick(tmp_path: Path, manager: Noti
     (tmp_path / "root/etc/caisson/services.toml").write_text("catalog_version = 1\nservices = []\n")
     with caissond(tmp_path / "root", NOWHERE, NOTIFY_SOCKET=str(manager.path)) as daemon:
         daemon.wait_until_logged("Docker does not answer")
-        began = time.monotonic()
         assert daemon.stop() == 0
-    assert time.monotonic() - began < 2
+    (asked,), (stopped,) = manager.times_of("STOPPING=1"), manager.times_of("STATUS=stopped")
+    assert stopped - asked < DOCKER_RETRY_S / 2
     assert [line.split("  ")[-1].strip() for line in daemon.log().splitlines()][-2:] == [
         "asked to stop",
         "stopped",
     ]
-    assert "STOPPING=1" in manager.said()
 
 
 # stopping
@@ -220,6 +241,7 @@ def test_stop_during_the_gate_rolls_back_and_the_next_start_applies_the_package(
     ids=["while starting", "past the verdict"],
 )
 def test_stop_undoes_before_the_verdict_and_finishes_after_it(quick: Rig, stop_at: int, release: str) -> None:
+    quick.write_catalog(kind="running", stable_secs=2)  # the signal is heard by another thread
     path = drop(quick, quick.package("1.1.0"))
     with caissond(quick.root, quick.host, stop_at=stop_at) as daemon:
         assert daemon.wait_for_death() == 0
@@ -246,7 +268,7 @@ def test_bad_catalog_is_told_and_the_one_before_stays(quick: Rig, manager: Notif
     good = quick.paths.services.read_text()
     with caissond(quick.root, quick.host, NOTIFY_SOCKET=str(manager.path)) as daemon:
         daemon.wait_until_logged("is ready")
-        quick.paths.services.write_text(good.replace("timeout_secs = 10", 'timeout_secs = "soon"'))
+        quick.paths.services.write_text(good.replace("timeout_secs = 60", 'timeout_secs = "soon"'))
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_until_logged("going on with what was read before")
         line = good[: good.index("timeout_secs")].count("\n") + 1

@@ -12,7 +12,7 @@ import pytest
 from caissond.model.records import Outcome
 from tests.bench.endurance import endurance
 from tests.docker.daemon_process import caissond
-from tests.docker.rig import CRASHES, Rig
+from tests.docker.rig import CRASHES, PATIENT_S, Rig
 from tests.docker.test_daemon_media import Stick
 
 GROWTH_KIB = 3 << 10
@@ -67,7 +67,7 @@ def bad_packages(rig: Rig) -> list[Path]:
 
 
 def test_bad_stick_that_is_left_in_does_not_go_round_in_circles(rig: Rig, stick: Stick) -> None:
-    rig.write_catalog(kind="running", stable_secs=0.3)
+    rig.write_catalog(kind="running", stable_secs=PATIENT_S)
     rig.write_settings("[trust]\nallow_unsigned = true\n[inbox]\nrescan_secs = 1\n")
     old = rig.run_old(restart_policy={"Name": "always"})
     stick.plug(*bad_packages(rig))

@@ -17,7 +17,7 @@ def test_restart_of_docker_in_the_gate_does_not_quarantine(
     own_engine: PrivateEngine, own_client: docker.DockerClient, tmp_path: Path
 ) -> None:
     with rig_on(tmp_path, own_client, own_engine.host) as rig:
-        rig.write_catalog(kind="running", timeout_secs=30, stable_secs=4)
+        rig.write_catalog(kind="running", timeout_secs=60, stable_secs=6)
         rig.run_old(restart_policy={"Name": "unless-stopped"})
         rig.paths.inbox.mkdir(parents=True)
         rig.package("1.1.0").rename(rig.paths.inbox / "release.edgepkg")
@@ -39,8 +39,7 @@ def test_stop_that_was_under_way_at_a_kill_does_not_take_the_service_down(rig: R
     package = rig.package("1.1.0")
     package.rename(rig.paths.inbox / "release.edgepkg")
     with caissond(rig.root, rig.host) as daemon:
-        daemon.wait_until_logged("the old release is stopped")
-        time.sleep(1)
+        daemon.wait_for("the stop", lambda: rig.running("sleep 6") == 1)
         daemon.process.kill()
         daemon.wait_for_death()
     (rig.paths.inbox / "release.edgepkg").unlink()

@@ -12,7 +12,7 @@ import pytest
 from caissond.model.records import Outcome
 from fixtures.engine import PrivateEngine, private_engine
 from tests.docker.inventory import take_inventory
-from tests.docker.rig import CRASHES, Rig, rig_on
+from tests.docker.rig import CRASHES, PATIENT_S, Rig, rig_on
 from tests.docker.test_misbehaving import large_package
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a Docker engine")
@@ -78,6 +78,7 @@ def test_disk_of_docker_that_is_full_from_the_stop_on_does_not_cost_the_service(
     small_rig: Rig, good: bool
 ) -> None:
     """Docker writes its own records of containers there."""
+    small_rig.write_catalog(kind="running", stable_secs=0.3 if good else PATIENT_S)
     package = small_rig.package("1.1.0", small_rig.image("1.1.0", cmd=CRASHES) if not good else None)
     ballast = data_root(small_rig) / "ballast"
     small_rig.when("update.stopping_old", lambda: _fill(ballast, leave_mb=0))

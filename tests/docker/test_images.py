@@ -7,6 +7,7 @@ import pytest
 
 from fixtures.images import ImageRecipe, provide_image
 from fixtures.shapes import Shape
+from tests.docker.rig import told_by_run
 
 
 @pytest.mark.parametrize("shape", Shape)
@@ -20,6 +21,6 @@ def test_docker_loads_every_shape_as_the_same_image(
     try:
         loaded = docker_client.images.get(built.reference)
         assert (loaded.id, tuple(loaded.attrs["RootFS"]["Layers"])) == (built.image_id, built.diff_ids)
-        assert docker_client.containers.run(built.reference, "cat /version", remove=True) == b"1.2.3\n"
+        assert told_by_run(docker_client, built.reference, "cat /version") == b"1.2.3\n"
     finally:
         docker_client.images.remove(built.reference)

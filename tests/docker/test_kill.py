@@ -7,7 +7,7 @@ import pytest
 
 from caissond.model.records import Outcome
 from tests.docker.daemon_process import caissond
-from tests.docker.rig import CRASHES, Rig
+from tests.docker.rig import CRASHES, PATIENT_S, Rig
 
 STEPS = 7
 GOOD_POINTS = 1 + 2 * STEPS
@@ -48,7 +48,7 @@ def test_killed_good_update_ends_in_one_whole_release(rig: Rig, point: int) -> N
 
 @pytest.mark.parametrize("point", range(1, BAD_POINTS + 1))
 def test_killed_bad_update_ends_in_the_old_release(rig: Rig, point: int) -> None:
-    rig.write_catalog(kind="running", stable_secs=0.3)
+    rig.write_catalog(kind="running", stable_secs=PATIENT_S)
     old = rig.run_old(restart_policy={"Name": "unless-stopped"})
     _kill_then_restart(rig, rig.package("2.0.0", rig.image("2.0.0", cmd=CRASHES)), point)
     _check_settled(rig)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import tty
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def add_led(rig: Rig) -> Path:
 def test_led_tells_idle_success_and_that_the_daemon_ended(rig: Rig) -> None:
     led = add_led(rig)
     prepare(rig, '[leds]\nstatus = "status"\n')
+    rig.write_catalog(kind="running", stable_secs=3)  # at work for long enough to be seen
 
     def shows(trigger: str, file: str = "", value: str = "") -> bool:
         wanted = {"trigger": trigger} | ({file: value} if file else {})
@@ -83,9 +85,9 @@ def test_console_shows_the_update_and_its_end(rig: Rig) -> None:
         drop(rig, "1.1.0")
         daemon.wait_until_handled()
         daemon.stop()
-    os.set_blocking(master, False)
     shown = b""
     while b"stopped" not in shown:
+        assert select.select([master], [], [], 60)[0]  # what was written there may be on its way yet
         shown += os.read(master, 65_536)
     lines = [line[10:].strip() for line in shown.decode().splitlines()]
     os.close(slave)

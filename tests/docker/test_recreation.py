@@ -25,7 +25,7 @@ from tests.docker.recreation import (
     without_names,
 )
 from tests.docker.recreation_cases import CASES, FOREVER, REPRESENTATIVE, Case
-from tests.docker.rig import Rig, rig_on
+from tests.docker.rig import Rig, rig_on, told_by
 
 SETTINGS = "[trust]\nallow_unsigned = true\n\n[docker]\nstop_timeout_secs = 1\n"
 
@@ -154,7 +154,7 @@ def test_data_of_named_and_anonymous_volumes_is_there_afterwards(rig: Rig, aroun
         around.cli("exec", rig.name, "sh", "-c", f"echo precious > {place}/file")
     update(rig)
     for place in places:
-        assert around.cli("exec", rig.name, "cat", f"{place}/file") == "precious"
+        assert told_by(rig.container(), "cat", f"{place}/file") == b"precious\n"
 
 
 def test_published_port_stays_published_when_the_new_image_does_not_expose_it(

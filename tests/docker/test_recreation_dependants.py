@@ -4,7 +4,7 @@ import pytest
 
 from caissond.model.records import Outcome, Verdict
 from fixtures.images import FOREVER, SICK
-from tests.docker.rig import CRASHES, Rig
+from tests.docker.rig import CRASHES, PATIENT_S, Rig, told_by
 
 ALONE = ["lo"]
 
@@ -12,7 +12,7 @@ ALONE = ["lo"]
 @pytest.fixture
 def sidecar(rig: Rig) -> str:
     """A running service, and a container that lives in its network and processes."""
-    rig.write_catalog(kind="running", stable_secs=0.5)
+    rig.write_catalog(kind="running", stable_secs=PATIENT_S)
     rig.run_old()
     name = f"{rig.name}-sidecar"
     mode = f"container:{rig.name}"
@@ -33,9 +33,7 @@ def declare(rig: Rig, *names: str) -> None:
 
 def links(rig: Rig, name: str) -> list[str]:
     """The network interfaces that a container sees."""
-    output = rig.client.containers.get(name).exec_run(["ls", "/sys/class/net"]).output
-    assert isinstance(output, bytes)
-    return sorted(output.decode().split())
+    return sorted(told_by(rig.client.containers.get(name), "ls", "/sys/class/net").decode().split())
 
 
 def joined(rig: Rig, name: str) -> str:
@@ -104,9 +102,7 @@ def test_container_with_a_link_to_the_service_is_linked_to_the_new_release(rig: 
     assert update(rig).outcome is Outcome.SUCCEEDED
     container = rig.client.containers.get(linked)
     address = rig.container().attrs["NetworkSettings"]["IPAddress"]
-    hosts = container.exec_run(["cat", "/etc/hosts"]).output
-    assert isinstance(hosts, bytes)
-    assert f"{address}\tfriend" in hosts.decode()
+    assert f"{address}\tfriend" in told_by(container, "cat", "/etc/hosts").decode()
     container.restart(timeout=1)
     assert rig.client.api.inspect_container(linked)["HostConfig"]["Links"] == [
         f"/{rig.name}:/{linked}/friend"

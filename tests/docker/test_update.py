@@ -6,7 +6,7 @@ from caissond.model.records import Outcome
 from fixtures.images import SICK
 from fixtures.shapes import Shape
 from tests.docker.inventory import take_inventory
-from tests.docker.rig import CRASHES, CRASHES_LATER, Rig
+from tests.docker.rig import CRASHES, CRASHES_LATER, PATIENT_S, Rig, told_by, told_by_run
 
 
 def test_good_release_replaces_the_old_one(rig: Rig) -> None:
@@ -51,7 +51,7 @@ def test_unhealthy_release_rolls_back(rig: Rig) -> None:
 
 @pytest.mark.parametrize("command", [CRASHES, CRASHES_LATER], ids=["at once", "a little later"])
 def test_release_that_exits_rolls_back(rig: Rig, command: tuple[str, ...]) -> None:
-    rig.write_catalog(kind="running", stable_secs=2)
+    rig.write_catalog(kind="running", stable_secs=PATIENT_S)
     rig.run_old(restart_policy={"Name": "always"})
     verdict = rig.update(rig.package("2.0.0", rig.image("2.0.0", cmd=command)))
     assert (verdict.outcome, verdict.code) == (Outcome.ROLLED_BACK, "gate.exited")
@@ -143,7 +143,7 @@ def test_anonymous_volume_keeps_its_data(rig: Rig) -> None:
     rig.run_old(volumes=["/data"]).exec_run(["sh", "-c", "echo precious > /data/file"])
     rig.update(rig.package("1.1.0"))
     rig.update(rig.package("1.2.0"))
-    assert rig.container().exec_run(["cat", "/data/file"]).output == b"precious\n"
+    assert told_by(rig.container(), "cat", "/data/file") == b"precious\n"
 
 
 def test_volumes_made_for_a_failed_release_are_removed(rig: Rig) -> None:
@@ -159,10 +159,9 @@ def test_service_is_found_by_its_name_on_its_network(rig: Rig) -> None:
     try:
         rig.run_old(network=rig.name)
         rig.update(rig.package("1.1.0"))
-        ask = ["sh", "-c", f"ping -c 1 -w 2 {rig.name}"]
-        assert b"1 packets received" in rig.client.containers.run(
-            rig.reference("1.1.0"), ask, network=rig.name, remove=True
-        )
+        ask = ["sh", "-c", f"ping -c 1 -w 20 {rig.name}"]
+        told = told_by_run(rig.client, rig.reference("1.1.0"), ask, network=rig.name)
+        assert b"1 packets received" in told
     finally:
         rig.container().remove(force=True)
         network.remove()

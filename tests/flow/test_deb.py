@@ -221,12 +221,21 @@ def test_daemon_starts_when_the_package_comes_back_after_a_removal(device: Devic
     assert log_of(said) == ["started with release 1", "stopped with release 1", "started with release 2"]
 
 
+COMMAND_THAT_UPDATES = """
+touch /holds
+until grep -q "^Waiting for" /said; do sleep 0.1; done
+sleep 1
+echo "the command is done" >>/said
+"""
+
+
 def test_upgrade_waits_for_a_command_that_updates(device: Device) -> None:
     said = device(
         "dpkg -i /packages/1.deb\n"
-        "echo 'caisson, process 7' >/var/lib/caisson/lock\n"
-        "flock /var/lib/caisson/lock sh -c 'sleep 3; echo the command is done' & sleep 1\n"
-        "dpkg -i /packages/2.deb"
+        "echo 'caisson, process 7' >/var/lib/caisson/lock; touch /said\n"
+        f"flock /var/lib/caisson/lock sh -c '{COMMAND_THAT_UPDATES}' &\n"
+        "until [ -e /holds ]; do sleep 0.1; done\n"
+        "dpkg -i /packages/2.deb >>/said; cat /said"
     )
     waits, done, unpacks = (
         said.index(words)

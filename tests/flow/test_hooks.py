@@ -1,7 +1,8 @@
 """Hooks on a whole device: asked last, before anything is written down or touched."""
 
-import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -34,7 +35,7 @@ def add_hook(world: World, script: str, *, name: str = "hook") -> None:
 
 
 @contextmanager
-def hooked(world: World, *, timeout_s: int = 20) -> Iterator[Device]:
+def hooked(world: World, *, timeout_s: int = 60) -> Iterator[Device]:
     """A process whose hooks are asked, as the daemon and the command line have it."""
     with world.device() as device, closing(Hooks(world.paths.hooks, world.paths.hooks_socket)) as hooks:
         hooks.configure(HookSettings(timeout_secs=timeout_s), device.bus.tell)
@@ -42,7 +43,7 @@ def hooked(world: World, *, timeout_s: int = 20) -> Iterator[Device]:
         yield device
 
 
-def update(world: World, path: Path, *, origin: Origin = Origin.INBOX, timeout_s: int = 20) -> Verdict:
+def update(world: World, path: Path, *, origin: Origin = Origin.INBOX, timeout_s: int = 60) -> Verdict:
     with hooked(world, timeout_s=timeout_s) as device:
         verdict = Updater(device).handle(Request(path, origin))
     assert verdict is not None
@@ -125,11 +126,20 @@ def test_package_in_the_inbox_stays_while_it_waits_and_goes_when_it_is_refused(
     assert (FIRST_WAIT_S in waits) is stays
 
 
-def test_request_to_stop_while_a_hook_thinks_is_obeyed(world: World) -> None:
-    add_hook(world, "sleep 0.5")
+def test_request_to_stop_while_a_hook_thinks_is_obeyed(world: World, tmp_path: Path) -> None:
+    thinks, is_asked = tmp_path / "thinks", tmp_path / "is-asked"
+    add_hook(world, f"touch {thinks}; while [ ! -e {is_asked} ]; do sleep 0.05; done")
     path = world.write_package(package())
-    with hooked(world) as device:
-        threading.Timer(0.1, device.stop.set).start()
+    with hooked(world) as device, ThreadPoolExecutor(1) as thread:
+
+        def stop() -> None:
+            until = time.monotonic() + 60
+            while not thinks.exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            device.stop.set()
+            is_asked.touch()
+
+        thread.submit(stop)
         verdict = Updater(device).handle(Request(path, Origin.INBOX))
     assert verdict is not None
     assert (verdict.outcome, verdict.code) == (Outcome.POSTPONED, "update.interrupted")

@@ -21,7 +21,7 @@ from caissond.report.tables import CATALOG, ROOT
 
 JOURNALD = Path("/lib/systemd/systemd-journald")
 NAMESPACE = "caisson"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 _MOUNTS = "mount -t tmpfs none /run && mount -t tmpfs none /var/log && mkdir -p /run/systemd /var/log/journal"
 
 

@@ -170,8 +170,10 @@ for descriptor, events in watch.descriptors().items():
     poll.register(descriptor, events)
 print("ready", flush=True)
 while not (places := find_media(run / "media")):
-    if not any(watch.drain(descriptor) for descriptor, _ in poll.poll(10_000)):
+    if not (ready := poll.poll(60_000)):
         sys.exit("nobody told of the mount")
+    for descriptor, _ in ready:
+        watch.drain(descriptor)
 print(*(place.path.name for place in places), [m.point for m in read_mounts()].count(places[0].path))
 """
 AS_A_UNIT = 'mount --bind "$1" "$1" && exec "$2" -c "$3" "$1"'

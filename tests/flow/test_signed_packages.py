@@ -14,7 +14,7 @@ PRINCIPAL = "release@example.com"
 
 def ssh_keygen(*arguments: str | Path, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = ["ssh-keygen", *map(str, arguments)]
-    return subprocess.run(command, input=content, capture_output=True, timeout=60)
+    return subprocess.run(command, input=content, capture_output=True, timeout=300)
 
 
 @pytest.fixture

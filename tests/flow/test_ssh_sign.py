@@ -1,7 +1,6 @@
 """What we sign with real keys and a real ssh-agent is what ssh-keygen signs, and good for it."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,8 @@ by_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def run(*command: str | Path, stdin: bytes = b"") -> bytes:
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60)
+    # a key for RSA takes its time, and more or less of it by chance
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -86,13 +86,10 @@ def ssh_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """A real agent with nothing in it."""
     socket = tmp_path / "agent"
     monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as agent:
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE) as agent:
         try:
-            for _ in range(500):
-                if socket.exists() or agent.poll() is not None:
-                    break
-                time.sleep(0.01)
-            assert socket.exists()
+            assert agent.stdout is not None
+            assert agent.stdout.readline().startswith(b"SSH_AUTH_SOCK=")  # it listens by now
             yield
         finally:
             agent.terminate()

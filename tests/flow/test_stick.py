@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from caissond.errors import CaissonError
 from caissond.intake.mounts import Mount, find_media, read_mounts
+from caissond.intake.stick_unit import DEADLINE_S
 from caissond.report.stick import Delivery, Outside, deliver, device_at, encode_delivery
 from tests.flow.test_media_mounts import HELPER, REPOSITORY, run
 
@@ -257,7 +258,7 @@ def interrupt(device: Device) -> Callable[[Path, signal.Signals], None]:
     def end(place: Path, number: signal.Signals) -> None:
         with writing(device, place) as process:
             process.send_signal(number)
-            process.wait(30)
+            process.wait(60)
 
     return end
 
@@ -279,7 +280,8 @@ def test_putting_the_stick_back_is_not_disturbed(device: Device, image: Path, nu
     with writing(device, place) as process, (place / "film.mkv").open("wb"):
         assert process.stdin
         process.stdin.close()
-        time.sleep(0.6)  # it is tried again as long as somebody has a file open
+        wait_until(lambda: is_deaf_to(process.pid, number))
+        time.sleep(0.3)  # it is tried again as long as somebody has a file open, for 2 s
         process.send_signal(number)
         time.sleep(0.3)
     assert mount_at(place).unchanging
@@ -294,28 +296,58 @@ def busy(device: Device) -> Iterator[None]:
     os.close(descriptor)
 
 
-def end_of(device: Device, place: Path, *options: str) -> tuple[int, str]:
-    """The exit code of a program with a delivery, and its answer; after 3 s it is asked to end."""
+@contextmanager
+def delivering(
+    device: Device, place: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """The program with a delivery, and where its answer comes."""
     ours, its = socket.socketpair()
     command: list[str | Path] = [sys.executable, "-m", "caissond.intake.stick_unit", "--media", device.media]
     with ours, subprocess.Popen([*command, *options], stdin=its.fileno()) as process:
         its.close()
         ours.sendall(encode_delivery(Delivery(place, "pump7", {NAME: "text"})))
         ours.shutdown(socket.SHUT_WR)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(3)
-        process.terminate()
-        return process.wait(10), ours.recv(100).decode()
+        yield process, ours
+
+
+def end_of(process: subprocess.Popen[bytes], answers: socket.socket) -> tuple[int, str]:
+    """Its exit code and its answer."""
+    return process.wait(60), answers.recv(100).decode()
 
 
 @pytest.mark.usefixtures("busy")
 def test_program_gives_up_at_its_deadline(device: Device, image: Path) -> None:
-    assert end_of(device, device.plug(image), "--deadline-secs=1") == (1, "it took too long\n")
+    began = time.monotonic()
+    with delivering(device, device.plug(image), "--deadline-secs=3") as started:
+        assert end_of(*started) == (1, "it took too long\n")
+    assert time.monotonic() - began < DEADLINE_S
 
 
 @pytest.mark.usefixtures("busy")
 def test_program_that_is_asked_to_end_while_it_waits_ends_in_order(device: Device, image: Path) -> None:
-    assert end_of(device, device.plug(image)) == (128 + signal.SIGTERM, "")
+    with delivering(device, device.plug(image)) as (process, answers):
+        wait_until(lambda: waits_for_its_turn(process.pid))
+        process.terminate()
+        assert end_of(process, answers) == (128 + signal.SIGTERM, "")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_deaf_to(pid: int, number: signal.Signals) -> bool:
+    """Whether the process blocks the signal (proc_pid_status(5))."""
+    (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(blocked, 16) >> (number - 1) & 1)
+
+
+def waits_for_its_turn(pid: int) -> bool:
+    """Whether the process waits for a lock (proc_locks(5))."""
+    rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any(row[1:3] == ["->", "FLOCK"] and row[5] == str(pid) for row in rows)
 
 
 def test_stick_of_a_program_that_was_killed_is_put_back_by_the_unit(
@@ -349,6 +381,12 @@ def capabilities() -> list[str]:
     return ["setpriv", f"--bounding-set={kept}", "--inh-caps=-all", "--no-new-privs"]
 
 
+def is_listening(path: Path) -> bool:
+    """Whether connections are taken, a moment after the socket is there: flags of 1 << 16 (__SO_ACCEPTCON) say so."""
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return any(row[3] == "00010000" and row[-1] == str(path) for row in rows)
+
+
 @contextmanager
 def unit(device: Device) -> Iterator[None]:
     """What systemd does with the socket and the service."""
@@ -356,9 +394,7 @@ def unit(device: Device) -> Iterator[None]:
     command = ["systemd-socket-activate", "--accept", "--inetd", f"--listen={device.socket}"]
     with subprocess.Popen([*command, *capabilities(), *program], stderr=subprocess.DEVNULL) as listener:
         try:
-            deadline = time.monotonic() + 30
-            while not device.socket.is_socket() and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(lambda: is_listening(device.socket))
             yield
         finally:
             listener.terminate()

@@ -28,7 +28,7 @@ from tests.matrix.proxy import Plan, Proxy
 from tests.matrix.seam import EventLog, Seam
 from tests.matrix.strikes import Strike
 
-POLL_S = 0.04
+POLL_S = 0.1
 
 
 class Process:

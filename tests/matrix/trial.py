@@ -42,7 +42,7 @@ RECOVERY_S = 10.0
 GATES_S = 4.0
 """The gate's own time and Docker's to stop and start, for each service: stable for 0.25 s, unhealthy after 1 s."""
 _READY = "is ready"
-_WAITS = re.compile(r"has to wait|Docker does not answer|cannot go on|is undone")
+_WAITS = re.compile(r"has to wait|Docker does not answer|cannot go on|is undone|cannot be removed")
 
 
 def run_cell(lab: Lab, cell: Cell) -> Result:

@@ -184,7 +184,7 @@ def test_interrupted_build_leaves_nothing(folder: Path, number: int) -> None:
     with subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         wait_until_packing(folder)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (3, b"", b"Cancelled.\n")
     assert sorted(folder.iterdir()) == before
 
@@ -210,7 +210,7 @@ def layered(layer: bytes) -> list[bytes]:
 
 
 def wait_until_packing(folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not list(folder.glob(".x-*.tmp/0.layer")):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -193,7 +193,7 @@ def test_absence_of_compose_is_a_refusal(caisson: Command, programs: FakeProgram
 def test_signal_reaches_compose_which_has_the_last_word(
     caisson: Command, programs: FakePrograms, site: Path, number: signal.Signals
 ) -> None:
-    programs.docker("2.26.1", "trap 'exit 42' TERM HUP INT; echo ready; while :; do read -r line; done")
+    programs.docker("2.26.1", "trap 'exit 42' TERM HUP INT; echo ready; while :; do /bin/sleep 0.1; done")
     assert site.exists()
     with start(caisson, "logs", "-f") as process:
         assert process.stdout is not None

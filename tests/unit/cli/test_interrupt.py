@@ -29,8 +29,7 @@ def test_ctrl_c_at_the_prompt_ends_as_cancelled(caisson: Command) -> None:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        while not process.stdout.readline().startswith(b"Ready to load package"):
-            pass
+        assert any(line.startswith(b"Ready to load package") for line in process.stdout)
         process.send_signal(signal.SIGINT)
         process.wait(60)  # with its input open: the end of that would be an answer, too
         _, err = process.communicate()

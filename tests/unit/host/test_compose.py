@@ -255,10 +255,12 @@ def test_others_with_the_same_image_are_found_however_it_is_spelled() -> None:
 
 
 def test_program_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:
-    began, late = time.monotonic(), tmp_path / "late"
-    script = f"(sleep 1; echo >{late}) & sleep 60"
-    ended = run_program(["/bin/sh", "-c", script], environment={"PATH": "/bin:/usr/bin"}, timeout_s=0.3)
+    began, running, late = time.monotonic(), tmp_path / "running", tmp_path / "late"
+    running.touch()
+    script = f"(while [ -e {running} ]; do sleep 0.1; done; echo >{late}) & sleep 60"
+    ended = run_program(["/bin/sh", "-c", script], environment={"PATH": "/bin:/usr/bin"}, timeout_s=2)
     assert ended.code is None
     assert time.monotonic() - began < 30
-    time.sleep(1.2)
+    running.unlink()  # where it goes on, it says so now
+    time.sleep(1)
     assert not late.exists()

@@ -48,7 +48,7 @@ class Stick(io.BytesIO):
 
 
 def await_that(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -124,15 +124,15 @@ def test_who_is_asked_to_stop_does_not_wait_for_the_layer(tmp_path: Path) -> Non
     def stop(_more_bytes: int) -> None:
         raise Stopping("cannot go on", code="update.interrupted")
 
-    began = time.monotonic()
+    before, began = set(threading.enumerate()), time.monotonic()
     with (
         pytest.raises(Stopping),
-        ReadAhead(Stick(pause_s=0.5), LAYERS, tmp_path, limit_bytes=LIMIT_BYTES) as reader,
+        ReadAhead(Stick(pause_s=2), LAYERS, tmp_path, limit_bytes=LIMIT_BYTES) as reader,
     ):
         reader.take(stop)
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 5  # 6 for all of the layer
     assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() == 1
+    assert not set(threading.enumerate()) - before
 
 
 @pytest.mark.parametrize("left_bytes", [0, 1_000_000])

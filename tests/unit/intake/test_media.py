@@ -1,5 +1,7 @@
 """What wakes the main thread: real mounts, real netlink messages, and monitors that fail."""
 
+import ctypes
+import gc
 import os
 import select
 import socket
@@ -25,6 +27,7 @@ from caissond.intake.scan import Origin, Place, Scanner
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting and sending uevents need root")
 
 NETLINK_KOBJECT_UEVENT = 15
+CLONE_NEWNET = 0x40000000
 
 Mounter = Callable[..., Path]
 
@@ -46,6 +49,21 @@ def mount(tmp_path: Path) -> Iterator[Mounter]:
         subprocess.run(["umount", "-l", point], check=False, stderr=subprocess.DEVNULL)
 
 
+@pytest.fixture
+def own_udev() -> Iterator[None]:
+    """What is heard of udev, and said as udev, stays in a network namespace of our own: tests that run beside this one,
+    and the machine, have block devices too.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        yield
+        assert libc.setns(before, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    finally:
+        os.close(before)
+
+
 class Ears:
     """A poll loop around a MediaWatch, as in the daemon's main thread."""
 
@@ -55,7 +73,7 @@ class Ears:
         for descriptor, events in watch.descriptors().items():
             self._poll.register(descriptor, events)
 
-    def hear(self, timeout_s: float = 5) -> bool:
+    def hear(self, timeout_s: float = 60) -> bool:
         heard = [self.watch.drain(descriptor) for descriptor, _ in self._poll.poll(timeout_s * 1000)]
         return any(heard)
 
@@ -213,17 +231,20 @@ def deaf_to_mounts(tmp_path: Path) -> MediaWatch:
     return MediaWatch(mountinfo=table)
 
 
+@pytest.mark.usefixtures("own_udev")
 def test_block_event_of_udev_wakes_the_poll(tmp_path: Path, ears: Callable[..., Ears]) -> None:
     listening = ears(deaf_to_mounts(tmp_path))
     assert heard_of(listening, lambda: send("block"))
 
 
+@pytest.mark.usefixtures("own_udev")
 def test_event_of_another_subsystem_does_not(tmp_path: Path, ears: Callable[..., Ears]) -> None:
     listening = ears(deaf_to_mounts(tmp_path))
     send("net")
     assert listening.silent()
 
 
+@pytest.mark.usefixtures("own_udev")
 def test_flood_is_survived_and_the_next_event_is_heard(tmp_path: Path, ears: Callable[..., Ears]) -> None:
     listening = ears(deaf_to_mounts(tmp_path))
     assert heard_of(listening, lambda: send("block", times=2000))
@@ -232,6 +253,7 @@ def test_flood_is_survived_and_the_next_event_is_heard(tmp_path: Path, ears: Cal
     assert heard_of(listening, lambda: send("block"))
 
 
+@pytest.mark.usefixtures("own_udev")
 def test_flood_is_an_error_of_the_monitor() -> None:
     monitor = UdevMonitor()
     send("block", times=2000)
@@ -308,6 +330,7 @@ def test_devices_are_heard_of_while_the_table_is_left_alone(
     assert listening.watch.drain(mounts) == Noticed.MOUNTS
 
 
+@pytest.mark.usefixtures("own_udev")
 def test_what_containers_make_is_no_news(tmp_path: Path, ears: Callable[..., Ears]) -> None:
     """Docker with devicemapper, and snaps, make block devices all the time."""
     listening = ears(deaf_to_mounts(tmp_path))
@@ -320,6 +343,7 @@ def test_closing_leaves_no_descriptor_open(tmp_path: Path) -> None:
         return os.listdir("/proc/self/fd")  # noqa: PTH208
 
     deaf_to_mounts(tmp_path).close()
+    gc.collect()  # what other tests left is not to be closed meanwhile
     before = open_now()
     deaf_to_mounts(tmp_path).close()
-    assert len(open_now()) == len(before)
+    assert len(open_now()) <= len(before)

@@ -1,7 +1,7 @@
 """Reads a hostile corpus in a process of its own, as `caisson package validate` does: `... CORPUS ROOTS` (see `run`).
 
-For each fault a line of JSON on standard output: what was said of it, how long it took, and the most memory that the
-process had meanwhile.
+For each fault a line of JSON on standard output: what was said of it, how much of a processor's time it took, and the
+most memory that the process had meanwhile.
 """
 
 import json
@@ -20,7 +20,7 @@ from caissond.update.examine import examine
 from caissond.wiring import look_at_device
 from fixtures.invalid import EXPECTED, entry_in, write_root
 
-DEADLINE_S = 300
+DEADLINE_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def read_fault(folder: Path, devices: dict[int, Device]) -> Reading:
     expected = tomllib.loads((folder / EXPECTED).read_text())
     device = devices[expected["required_signatures"]]
     _forget_peak()
-    began, raised, problems = time.monotonic(), "", []
+    began, raised, problems = time.process_time(), "", []
     try:
         allow_unsigned: bool = expected["allow_unsigned"]
         found = examine(device, entry_in(folder), allow_unsigned=allow_unsigned, every_byte=True)
@@ -63,7 +63,7 @@ def read_fault(folder: Path, devices: dict[int, Device]) -> Reading:
         [problem.code for problem in problems],
         [problem.message for problem in problems],
         raised,
-        time.monotonic() - began,
+        time.process_time() - began,
         _peak_bytes(),
     )
 

@@ -191,7 +191,7 @@ def agent_that(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(path))
         server.listen()
-        server.settimeout(5)
+        server.settimeout(30)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
 
         def serve() -> None:
@@ -206,7 +206,7 @@ def agent_that(
         try:
             yield
         finally:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             assert not thread.is_alive()
 
 

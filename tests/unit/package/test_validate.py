@@ -257,7 +257,10 @@ def test_file_that_somebody_has_open_for_writing_is_not_whole_yet(tmp_path: Path
     path = tmp_path / "a.edgepkg"
     path.write_bytes(package())
     assert is_whole_file(path)
-    with path.open("r+b") as writer:
-        signal.signal(signal.SIGIO, signal.SIG_IGN)
-        fcntl.fcntl(writer, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        assert not is_whole_file(path)
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        with path.open("r+b") as writer:
+            fcntl.fcntl(writer, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            assert not is_whole_file(path)
+    finally:
+        signal.signal(signal.SIGIO, before)

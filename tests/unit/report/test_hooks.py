@@ -2,12 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Rig:
         self.told: list[tuple[str, str]] = []
         self.said: list[tuple[str, str]] = []
         self.hooks = Hooks(self.folder, self.socket, say=lambda hook, line: self.said.append((hook, line)))
-        self.set_timeout(20)
+        self.set_timeout(60)
 
     def set_timeout(self, timeout_s: int) -> None:
         self.hooks.configure(
@@ -214,48 +215,52 @@ def alive(pid: int) -> bool:
         return False
 
 
+def comes_true(condition: Callable[[], object]) -> bool:
+    """Whether it is so soon."""
+    until = time.monotonic() + 60
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return bool(condition())
+
+
 def dies(pid: int) -> bool:
     """Whether it is gone soon: a signal takes its time."""
-    until = time.monotonic() + 5
-    while alive(pid) and time.monotonic() < until:
-        time.sleep(0.02)
-    return not alive(pid)
+    return comes_true(lambda: not alive(pid))
 
 
 def test_hook_that_hangs_is_killed_with_its_children_and_the_next_is_told(rig: Rig) -> None:
     rig.add("10-hangs", 'sleep 60 & echo "$$ $!" >>$log; wait')
     rig.add("20-well", "echo ran >>$log")
-    rig.set_timeout(1)
+    rig.set_timeout(3)  # long enough for one that does not hang
     rig.hooks(UPDATED)
-    until = time.monotonic() + 10
-    while "ran" not in rig.log.read_text() and time.monotonic() < until:
-        time.sleep(0.05)
+    assert comes_true(lambda: "ran" in rig.log.read_text())
     pids, ran = rig.log.read_text().splitlines()
     assert ran == "ran"
     assert all(dies(int(pid)) for pid in pids.split())
-    while not rig.told and time.monotonic() < until:
-        time.sleep(0.05)
-    assert rig.told[0] == ("hook.timed_out", "the hook 10-hangs took more than 1 s")
+    assert comes_true(lambda: rig.told)
+    assert rig.told[0] == ("hook.timed_out", "the hook 10-hangs took more than 3 s")
 
 
 def test_hook_that_leaves_a_child_with_its_output_is_not_waited_for(rig: Rig) -> None:
     rig.add("hook", "sleep 60 & echo $! >>$log")
     began = time.monotonic()
     (pid,) = rig.tell(UPDATED)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert dies(int(pid))
 
 
 def test_telling_waits_for_nobody_and_its_backlog_has_an_end(rig: Rig) -> None:
-    rig.add("hook", "sleep 60")
+    rig.add("hook", "echo $$ >>$log; exec sleep 60")
     began = time.monotonic()
     for _ in range(BACKLOG + 5):
         rig.hooks(UPDATED)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 40
     assert rig.codes() == ["hook.dropped"]
     rig.set_timeout(1)
     rig.hooks.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40
+    assert comes_true(rig.log.read_text)
+    os.kill(int(rig.log.read_text()), signal.SIGKILL)  # or it and its thread would outlive the test
 
 
 def test_event_about_a_hook_is_not_told_to_hooks(rig: Rig) -> None:
@@ -309,14 +314,14 @@ def test_75_is_later(rig: Rig) -> None:
 
 
 def test_hooks_that_hang_are_later_and_take_no_longer_than_the_timeout_in_all(rig: Rig) -> None:
-    rig.add("10-slow", "sleep 0.7")
+    rig.add("10-slow", "sleep 3")
     rig.add("20-hangs", "sleep 60")
-    rig.set_timeout(1)
+    rig.set_timeout(5)
     began = time.monotonic()
-    with pytest.raises(HostUnavailable, match="20-hangs took more than 1 s") as caught:
+    with pytest.raises(HostUnavailable, match="20-hangs took more than 5 s") as caught:
         rig.hooks.ask(FIELDS)
     assert caught.value.code == "hook.timed_out"
-    assert time.monotonic() - began < 1.6
+    assert time.monotonic() - began < 7.5  # 8 where the second had 5 s of its own
 
 
 # their unit
@@ -383,7 +388,7 @@ def test_program_of_the_unit_answers_on_its_standard_input(rig: Rig) -> None:
         theirs.close()
         ours.sendall(b'{"event": {"code": "daemon.started"}, "timeout_s": 20, "is_question": false}')
         ours.shutdown(socket.SHUT_WR)
-        ours.settimeout(30)
+        ours.settimeout(60)
         assert json.loads(ours.recv(65_536)) == [["hook", 7, "daemon.started"]]
         assert program.stderr is not None
         assert program.stderr.read() == b"hook hook: daemon.started\n"
@@ -411,5 +416,5 @@ def test_request_too_large_to_be_one_is_given_up() -> None:
     sender.start()
     with ours, theirs:
         with pytest.raises(ValueError, match="at most"):
-            receive(ours, time.monotonic() + 20)
+            receive(ours, time.monotonic() + 60)
         sender.join()

@@ -122,7 +122,7 @@ def test_journald_that_hangs_costs_one_second_not_one_for_each_line(sink: Journa
     with journald(path):
         for _ in range(600):  # more than net.unix.max_dgram_qlen, and nobody reads
             sink(COMMITTED)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 40  # 88 or more where each line costs one
 
 
 def stderr_lines(*events: Event, for_journal: bool = False) -> list[str]:

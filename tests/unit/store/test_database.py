@@ -4,7 +4,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -199,18 +198,29 @@ def test_looking_at_a_damaged_file_is_a_store_error(path: Path) -> None:
 
 def test_two_processes_may_open_a_new_one_at_the_same_time(path: Path) -> None:
     code = (
-        "import pathlib, sys, time\n"
+        "import pathlib, sys\n"
         "from caissond.store.database import Database\n"
-        "while time.time() < float(sys.argv[2]): pass\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
         "database = Database(pathlib.Path(sys.argv[1]))\n"
         "with database.write() as connection:\n"
-        f"    connection.execute({PUT!r}, (sys.argv[3], 'here'))\n"
+        f"    connection.execute({PUT!r}, (sys.argv[2], 'here'))\n"
     )
-    at = str(time.time() + 1)
+    waits, starts = os.pipe()  # all of them wait for its end
     processes = [
-        subprocess.Popen([sys.executable, "-c", code, str(path), at, f"{number}"]) for number in range(6)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(path), f"{number}"], stdin=waits, stdout=subprocess.PIPE
+        )
+        for number in range(6)
     ]
-    assert [process.wait(30) for process in processes] == [0] * 6
+    os.close(waits)
+    try:
+        assert [process.stdout.readline() for process in processes if process.stdout] == [b"ready\n"] * 6
+    finally:
+        os.close(starts)
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0] * 6
     assert [seen_by_another(path, str(number)) for number in range(6)] == ["here"] * 6
 
 

@@ -50,7 +50,7 @@ def test_second_process_is_told_who_holds_it(lock: Path) -> None:
 def test_lock_is_free_once_its_holder_was_killed(lock: Path) -> None:
     with held_elsewhere(lock) as holder:
         holder.send_signal(signal.SIGKILL)
-        holder.wait(10)
+        holder.wait(60)
         assert holder_of(lock) is None
         with hold_lock(lock, who="me"):
             assert holder_of(lock) == "me"
