@@ -121,11 +121,8 @@ def _start(log: Path) -> "subprocess.Popen[str]":
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={
-                "GOGC": "400",
-                **ours,
-                "TMPDIR": folder,
-            },  # Docker's programs, mostly short-lived, collect less
+            # GOGC: Docker's programs, most of them short-lived, need not collect as often
+            env={"GOGC": "400", **ours, "TMPDIR": folder},
             start_new_session=True,  # Ctrl-C is for us: a lane ends when it hears no more, and clears its engine away
         )
 
