@@ -21,7 +21,7 @@ _BUFFER_BYTES = 128 * 1024
 # What containers, snaps and swap make; none of it is ever plugged in.
 _NOT_PLUGGED_IN = ("loop", "dm-", "nbd", "ram", "zram", "md")
 
-REST_S = 1.0
+REST_S = 5.0
 """Docker's health checks mount and unmount all the time (runc does); the mount table is looked at once in this time."""
 EAGER_REST_S = 0.1
 EAGER_S = 5.0

@@ -63,7 +63,12 @@ def serve(connection: socket.socket, media: Path, config: Path) -> int:
     It is not 0 after the deadline, or when a medium is writable still: whoever started us then tidies.
     """
     connection.settimeout(REQUEST_S)
-    answer = answer_to(_receive(connection), media, config)
+    try:
+        document = _receive(connection)
+    except (OSError, Overdue) as exc:
+        print(f"<4>nobody says what is to be written: {str(exc) or _OVERDUE}", file=sys.stderr)
+        return 1
+    answer = answer_to(document, media, config)
     with suppress(OSError):  # whoever asked may have gone
         connection.sendall(f"{answer}\n".encode())
     return int(answer == _OVERDUE or bool(left_writable(media.resolve())))

@@ -31,6 +31,8 @@ class Visits:
         self._growing: Set[Path] = frozenset()
         self._held_up: set[Path] = set()
         """Media with nothing to wait for but what grows there."""
+        self._finished: set[Path] = set()
+        """Media of which nothing is wanted any more, but something of another one on the same stick."""
         self._safe: set[Path] = set()
         """Media that were said to be safe to remove."""
 
@@ -49,8 +51,8 @@ class Visits:
 
     def forget(self, place: Path) -> None:
         """It went away; another one may be in its place already."""
-        self._safe.discard(place)
-        self._held_up.discard(place)
+        for media in (self._safe, self._finished, self._held_up):
+            media.discard(place)
         self._waiting.pop(place, None)
         self._reports.forget(place)
 
@@ -96,7 +98,8 @@ class Visits:
         self._sequences = {}
         self._growing = growing
         for place in sorted(self._mounted().keys() - {file.place.path for file in now} - growing):
-            if self._reports.write_inventory(place, self._sequence(place)) or place in self._held_up:
+            is_answered = self._reports.write_inventory(place, self._sequence(place))
+            if is_answered or place in self._held_up | self._finished:
                 self._held_up.discard(place)
                 self._tell_if_safe(place)
 
@@ -114,17 +117,34 @@ class Visits:
             self._tell_if_safe(place)
 
     def _tell_if_safe(self, place: Path) -> None:
-        wanted = self._to_try.get(place) or self._waiting.get(place)
-        if wanted or place in self._safe or not self._is_there(place):
+        """Partitions of one stick together: it is pulled as a whole."""
+        if self._has_packages(place) or place in self._safe or not self._is_there(place):
             return
         if place in self._growing:
             self._held_up.add(place)
             return
-        self._safe.add(place)
-        self._device.bus.tell("media.done", f"{place.name}: may be removed", medium=place.name)
+        self._finished.add(place)
+        stick = self._on_the_stick_of(place)
+        if any(self._has_packages(other) or other in self._growing for other in stick):
+            return
+        for done in sorted(stick & self._finished):
+            self._finished.discard(done)
+            self._safe.add(done)
+            self._device.bus.tell("media.done", f"{done.name}: may be removed", medium=done.name)
+
+    def _has_packages(self, place: Path) -> bool:
+        """Those that are still to be read."""
+        return bool(self._to_try.get(place) or self._waiting.get(place))
+
+    def _on_the_stick_of(self, place: Path) -> set[Path]:
+        """The media that are pulled with it, itself among them."""
+        mounted = self._mounted()
+        same = {other for other, sequence in mounted.items() if sequence and sequence == mounted.get(place)}
+        return {place, *same}
 
     def _want(self, place: Path) -> None:
         """Take back that it may be removed."""
+        self._finished.discard(place)
         if place not in self._safe:
             return
         self._safe.discard(place)

@@ -1,9 +1,7 @@
 """The daemon under the real systemd: dropped packages, a daemon that hangs, an upgrade in the middle of an update."""
 
-from fixtures.machine.device import Device
+from fixtures.machine.device import INBOX, Device
 from fixtures.machine.ready import LARGE, PACKAGES_INSIDE, SMALL
-
-_INBOX = "/var/lib/caisson/inbox"
 
 
 def test_package_that_was_copied_by_scp_runs(device: Device) -> None:
@@ -18,11 +16,11 @@ def test_package_that_was_copied_by_scp_runs(device: Device) -> None:
         f"{PACKAGES_INSIDE}/{SMALL.file_name}",
         "/home/technician/",
     )
-    copy = f"scp -p -q ~/{SMALL.file_name} 127.0.0.1:{_INBOX}/"
+    copy = f"scp -p -q ~/{SMALL.file_name} 127.0.0.1:{INBOX}/"
     device.run("runuser", "-l", "technician", "-c", copy)
     device.await_event("update.committed", version="1.1.0")
     assert device.version() == "1.1.0"
-    device.until("the inbox is empty", lambda: device.run("ls", _INBOX) == "")
+    device.until("the inbox is empty", lambda: device.run("ls", INBOX) == "")
 
 
 def test_hung_daemon_is_started_again_and_recovers(device: Device) -> None:

@@ -7,7 +7,7 @@ from fixtures.machine.ready import LARGE
 from fixtures.machine.stick import Fs, Partition, make_stick
 from tests.device.sticks import stick_with
 
-_SLOW = 4_000_000
+_SLOW = 2_000_000
 """Bytes per second: the machine has to notice in the middle of it."""
 
 

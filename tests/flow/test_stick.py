@@ -323,6 +323,17 @@ def test_program_gives_up_at_its_deadline(device: Device, image: Path) -> None:
     assert time.monotonic() - began < DEADLINE_S
 
 
+def test_program_that_is_told_nothing_says_so_in_a_line(device: Device) -> None:
+    ours, its = socket.socketpair()
+    command = [sys.executable, "-m", "caissond.intake.stick_unit", "--media", device.media]
+    with ours, its:
+        done = subprocess.run([*command, "--deadline-secs=2"], stdin=its, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"<4>nobody says what is to be written: it took too long\n",
+    )
+
+
 @pytest.mark.usefixtures("busy")
 def test_program_that_is_asked_to_end_while_it_waits_ends_in_order(device: Device, image: Path) -> None:
     with delivering(device, device.plug(image)) as (process, answers):

@@ -33,7 +33,7 @@ def pairs(scenario: Scenario, struck: Sequence[Result]) -> list[Cell]:
     cells: list[Cell] = []
     known: set[tuple[str, ...]] = set()
     for number, result in enumerate(struck):
-        if scenario.pairs and result.struck and _shape(result) not in known:
+        if result.struck and _shape(result) not in known:
             known.add(_shape(result))
             first, every = Cell.parse(result.cell).first, scenario.pairs_every
             cells += [

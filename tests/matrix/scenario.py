@@ -59,10 +59,8 @@ class Scenario:
     """Only each so manieth of these."""
     sampled: int = 2
     """So many of its cells with one fault are in the slice of `./dev test docker`."""
-    pairs: bool = True
-    """Whether recovery is killed too."""
     pairs_every: int = 3
-    """At each so manieth point of it."""
+    """Recovery is killed too, at each so manieth point of it."""
     ends: frozenset[str] = frozenset({"new"})
     """Which releases may run in the end, when the process that began died."""
 

@@ -20,7 +20,6 @@ UPDATES = (
         words="the same in format 1",
         package_format=1,
         points=Points.STATES,
-        pairs_every=9,
     ),
     Scenario(
         "unhealthy",
@@ -45,7 +44,6 @@ UPDATES = (
         release=Release.NO_PROGRAM,
         ends=OLD,
         points=Points.STATES,
-        pairs_every=9,
     ),
     Scenario(
         "create-fails",
@@ -125,6 +123,5 @@ WAYS = (
         updated_before=True,
         earlier_image_gone=True,
         ends=OLD,
-        pairs=False,
     ),
 )

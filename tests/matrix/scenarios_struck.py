@@ -14,7 +14,6 @@ MEANWHILE = (
         live_restore=True,
         meanwhile=Meanwhile.RESTART,
         points=Points.STATES,
-        pairs=False,
     ),
     replace(
         CRASH,
@@ -23,7 +22,7 @@ MEANWHILE = (
         live_restore=True,
         meanwhile=Meanwhile.RESTART,
         points=Points.STATES,
-        pairs=False,
+        pairs_every=9,
     ),
     replace(
         GOOD,
@@ -31,7 +30,7 @@ MEANWHILE = (
         words="dockerd is killed too",
         meanwhile=Meanwhile.RESTART,
         points=Points.STATES,
-        pairs=False,
+        pairs_every=9,
     ),
     replace(
         GOOD,
@@ -39,7 +38,7 @@ MEANWHILE = (
         words="everything is killed",
         meanwhile=Meanwhile.POWER_CUT,
         points=Points.STATES,
-        pairs=False,
+        pairs_every=9,
     ),
     replace(
         LAYERS,
@@ -47,7 +46,6 @@ MEANWHILE = (
         words="killed, then docker system prune -f",
         meanwhile=Meanwhile.PRUNE,
         points=Points.STATES,
-        pairs=False,
     ),
     replace(
         GOOD,
@@ -55,7 +53,6 @@ MEANWHILE = (
         words="the database is deleted",
         meanwhile=Meanwhile.NO_DATABASE,
         points=Points.STATES,
-        pairs=False,
     ),
     replace(
         CRASH,
@@ -63,7 +60,6 @@ MEANWHILE = (
         words="it exits, the database is deleted",
         meanwhile=Meanwhile.NO_DATABASE,
         points=Points.STATES,
-        pairs=False,
         ends=OLD,
     ),
     replace(
@@ -72,7 +68,6 @@ MEANWHILE = (
         words="half of the database is put back",
         meanwhile=Meanwhile.TORN_DATABASE,
         points=Points.STATES,
-        pairs=False,
         updated_before=True,
     ),
     replace(
@@ -82,31 +77,26 @@ MEANWHILE = (
         meanwhile=Meanwhile.STALE_DATABASE,
         updated_before=True,
         points=Points.STATES,
-        pairs=False,
     ),
 )
 ALIVE = (
-    replace(GOOD, name="term", words="SIGTERM", strike=Strike.TERM, pairs=False),
+    replace(GOOD, name="term", words="SIGTERM", strike=Strike.TERM),
     replace(
         CRASH,
         name="crash-term",
         words="SIGTERM, and it exits",
         strike=Strike.TERM,
         points=Points.CHANGES,
-        pairs=False,
     ),
-    replace(
-        LAYERS, name="prune", words="docker system prune -f", strike=Strike.PRUNE, ends=EITHER, pairs=False
-    ),
-    replace(GOOD, name="drop", words="a connection is lost", strike=Strike.DROP, ends=EITHER, pairs=False),
-    replace(GOOD, name="error", words="Docker answers 500", strike=Strike.ERROR, ends=EITHER, pairs=False),
+    replace(LAYERS, name="prune", words="docker system prune -f", strike=Strike.PRUNE, ends=EITHER),
+    replace(GOOD, name="drop", words="a connection is lost", strike=Strike.DROP, ends=EITHER),
+    replace(GOOD, name="error", words="Docker answers 500", strike=Strike.ERROR, ends=EITHER),
     replace(
         CRASH,
         name="crash-error",
         words="it exits, Docker answers 500",
         strike=Strike.ERROR,
         points=Points.CHANGES,
-        pairs=False,
     ),
     replace(
         GOOD,
@@ -115,7 +105,6 @@ ALIVE = (
         strike=Strike.HANG,
         ends=EITHER,
         points=Points.CHANGES,
-        pairs=False,
     ),
     replace(
         GOOD,
@@ -123,7 +112,6 @@ ALIVE = (
         words="an answer comes late",
         strike=Strike.LATE,
         points=Points.CHANGES,
-        pairs=False,
     ),
     replace(
         LAYERS,
@@ -132,7 +120,6 @@ ALIVE = (
         strike=Strike.CUT,
         ends=EITHER,
         points=Points.CHANGES,
-        pairs=False,
     ),
     replace(
         LAYERS,
@@ -140,7 +127,6 @@ ALIVE = (
         words="a change of a file fails: ENOSPC",
         strike=Strike.NO_SPACE,
         ends=EITHER,
-        pairs=False,
     ),
     replace(
         LAYERS,
@@ -148,7 +134,6 @@ ALIVE = (
         words="a change of a file fails: EIO",
         strike=Strike.IO_ERROR,
         ends=EITHER,
-        pairs=False,
     ),
     replace(
         LAYERS,
@@ -156,6 +141,5 @@ ALIVE = (
         words="a change of a file fails: EROFS",
         strike=Strike.READ_ONLY,
         ends=EITHER,
-        pairs=False,
     ),
 )

@@ -16,7 +16,7 @@ _COMPOSED = Scenario(
     points=Points.STATES,
     every=3,
     sampled=1,
-    pairs=False,
+    pairs_every=18,
 )
 _SCALED = replace(
     _COMPOSED,
@@ -32,7 +32,7 @@ _BUNDLE = Scenario(
     package_format=2,
     points=Points.STATES,
     sampled=1,
-    pairs=False,
+    pairs_every=18,
 )
 _SIDECAR = Scenario(
     "dependant-good",
@@ -42,7 +42,7 @@ _SIDECAR = Scenario(
     points=Points.STATES,
     every=2,
     sampled=1,
-    pairs=False,
+    pairs_every=18,
 )
 _ONCE = Scenario(
     "once-good",
@@ -51,7 +51,7 @@ _ONCE = Scenario(
     policy="no",
     points=Points.STATES,
     sampled=1,
-    pairs=False,
+    pairs_every=18,
 )
 
 TOGETHER = (
@@ -60,7 +60,7 @@ TOGETHER = (
         _COMPOSED, name="compose-crash", words="the same, and it exits", release=Release.CRASHES, ends=OLD
     ),
     replace(_COMPOSED, name="compose-stopped", words="a Compose service that was stopped", stopped=True),
-    replace(_SCALED, pairs=True, pairs_every=6),
+    replace(_SCALED, pairs_every=6),
     replace(
         _SCALED,
         name="compose-scaled-one-exits",
@@ -91,7 +91,7 @@ TOGETHER = (
         points=Points.CHANGES,
         ends=EITHER,
     ),
-    replace(_BUNDLE, pairs=True, pairs_every=9),
+    replace(_BUNDLE, pairs_every=9),
     replace(
         _BUNDLE,
         name="bundle-one-crashes",

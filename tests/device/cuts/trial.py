@@ -10,7 +10,7 @@ from pathlib import Path
 from caissond.model.records import Outcome, Status
 from caissond.report.bus import Bus
 from caissond.wiring import look_at_device
-from fixtures.machine.device import Device
+from fixtures.machine.device import INBOX, Device
 from fixtures.machine.machine import machine_on, make_overlay
 from fixtures.machine.ready import LARGE, LARGE_SICK, Ready
 from fixtures.machine.recipe import MachineError
@@ -140,7 +140,7 @@ class Bench:
             seen.found = facts.version
             seen.broken += broken_promises(facts, both)
             device.plug(stick)
-        self._await_verdict(device, release.version)
+        self._await_turn(device, trial.way)
         facts = gather(device, device.folder / "ended")
         seen.ended = facts.version
         seen.broken += broken_promises(facts, frozenset({release.version if trial.good else FIRST_VERSION}))
@@ -150,17 +150,21 @@ class Bench:
 
     def _boot_without_caissond(self, device: Device, trial: Trial, seen: "_Seen") -> None:
         device.machine.boot(kernel=_MASKED)
-        device.until("Docker is up", lambda: device.machine.try_("docker", "info").status == 0)
         device.until("something answers", device.served_version)
         facts = gather(device, device.folder / "alone")
         seen.found = facts.version
         seen.broken += broken_without_caissond(facts, _without_caissond(facts, trial))
         device.machine.cut()
 
-    def _await_verdict(self, device: Device, version: str) -> None:
+    def _await_turn(self, device: Device, way: Way) -> None:
+        """Until nothing more will come of the package."""
+
         def is_over() -> bool:
-            outcomes = [one["outcome"] for one in device.history() if version in json.dumps(one)]
-            return bool(outcomes) and outcomes[0] != Outcome.POSTPONED and device.is_settled()
+            if way is Way.STICK:
+                has_had_it = "media.done" in device.codes()
+            else:
+                has_had_it = "daemon.started" in device.codes() and not device.run("ls", "-A", INBOX)
+            return has_had_it and device.is_settled()
 
         device.until("the package has had its turn", is_over, 180)
 

@@ -301,7 +301,7 @@ def test_lost_monitor_is_tried_again_with_the_next_mount(
 # How often the table is looked at
 
 
-def test_table_that_changes_all_the_time_is_looked_at_once_a_second() -> None:
+def test_table_that_changes_all_the_time_is_looked_at_seldom() -> None:
     pace = Pace()
     pace.after(Noticed.MOUNTS, now=100)
     assert (pace.rest_s(100), pace.rest_s(100 + REST_S)) == (REST_S, 0)
