@@ -325,9 +325,11 @@ def test_program_gives_up_at_its_deadline(device: Device, image: Path) -> None:
 
 def test_program_that_is_told_nothing_says_so_in_a_line(device: Device) -> None:
     ours, its = socket.socketpair()
-    command = [sys.executable, "-m", "caissond.intake.stick_unit", "--media", device.media]
+    command = [sys.executable, "-m", "caissond.intake.stick_unit", "--media", str(device.media)]
     with ours, its:
-        done = subprocess.run([*command, "--deadline-secs=2"], stdin=its, capture_output=True, timeout=60)
+        done = subprocess.run(
+            [*command, "--deadline-secs=2"], stdin=its.fileno(), capture_output=True, timeout=60
+        )
     assert (done.returncode, done.stderr) == (
         1,
         b"<4>nobody says what is to be written: it took too long\n",
