@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from fixtures.machine.deb import find_deb
@@ -17,35 +18,50 @@ _SEED = 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code: 1 with a violation."""
+    """The exit code: 1 with a violation, or when some could not be run."""
     options = _parse(arguments)
     recipe = Recipe.chosen()
     path = CACHE / f"power-cuts-{recipe.suite}.jsonl"
     if options.fresh:
         path.unlink(missing_ok=True)
     known = _load(path, options.seed)
-    numbers = options.only or [number for number in range(1, options.count + 1) if number not in known]
-    if numbers:
-        _run(recipe, options.seed, numbers, path)
-    results = _load(path, options.seed)
     wanted = options.only or range(1, options.count + 1)
+    if numbers := [number for number in wanted if options.only or number not in known]:
+        _run(recipe, options, numbers, path)
+    results = _load(path, options.seed)
     shown = [results[number] for number in wanted if number in results]
     print(format_table(shown))
     machines = {result.machine for result in shown}
     if len(machines) > 1:
         print(f"run on {len(machines)} different builds: ./dev power-cuts --fresh begins anew")
-    return 1 if any(result.broken for result in shown) else 0
+    return int(len(shown) < len(wanted) or any(result.broken for result in shown))
 
 
-def _run(recipe: Recipe, seed: int, numbers: Iterable[int], path: Path) -> None:
+def _run(recipe: Recipe, options: argparse.Namespace, numbers: Iterable[int], path: Path) -> None:
+    """Each result is kept as soon as there is one; a trial whose machine fails before the cut has none."""
     ready = provide_ready(recipe, find_deb(recipe.suite))
-    with tempfile.TemporaryDirectory(prefix="power-cuts-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="power-cuts-") as folder,
+        ThreadPoolExecutor(options.lanes) as pool,
+    ):
         bench = Bench(ready, Path(folder))
-        for number in numbers:
-            result = bench.run(plan_trial(seed, number))
-            with path.open("a") as file:
-                print(result.to_json(), file=file)
-            print(format_line(result), flush=True)
+        trials = [pool.submit(bench.run, plan_trial(options.seed, number)) for number in numbers]
+        try:
+            for done in as_completed(trials):
+                _keep(done, path)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _keep(done: Future[Result], path: Path) -> None:
+    try:
+        result = done.result()
+    except MachineError as exc:
+        print(f"not run: {exc}", flush=True)
+        return
+    with path.open("a") as file:
+        print(result.to_json(), file=file)
+    print(format_line(result), flush=True)
 
 
 def _load(path: Path, seed: int) -> dict[int, Result]:
@@ -61,6 +77,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=_SEED, help="which updates are cut, and when")
     parser.add_argument("--only", type=int, action="append", metavar="NUMBER", help="this one, once more")
+    parser.add_argument("--lanes", type=int, default=2, help="so many machines side by side")
     parser.add_argument("--fresh", action="store_true", help="forget what was run before")
     return parser.parse_args(arguments)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from caissond.model.records import Outcome, Status
 from caissond.report.bus import Bus
@@ -57,6 +58,7 @@ class Bench:
     def __init__(self, ready: Ready, folder: Path) -> None:
         self.ready = ready
         self.folder = folder
+        self._measuring = Lock()
 
     def run(self, trial: Trial) -> Result:
         """One trial; takes a minute. Broken promises are part of the result.
@@ -99,14 +101,18 @@ class Bench:
     def _length_s(self, way: Way, *, good: bool) -> float:
         """How long such an update takes when nobody cuts it: measured once, and kept beside the prepared device."""
         path = self.ready.folder / f"uncut-{way}-{'good' if good else 'sick'}"
-        if not path.exists():
-            trial = Trial(0, 0, way, good, Return.STICK_LATER, 1)
-            with self._device(trial) as device:
-                began = self._begin(device, trial)
-                device.await_event("update.committed" if good else "update.rolled_back")
-                device.until("nothing goes on", device.is_settled)
-                path.write_text(f"{time.monotonic() - began:.1f}\n")
+        with self._measuring:
+            if not path.exists():
+                path.write_text(f"{self._measure_s(way, good=good):.1f}\n")
         return float(path.read_text())
+
+    def _measure_s(self, way: Way, *, good: bool) -> float:
+        trial = Trial(0, 0, way, good, Return.STICK_LATER, 1)
+        with self._device(trial) as device:
+            began = self._begin(device, trial)
+            device.await_event("update.committed" if good else "update.rolled_back")
+            device.until("nothing goes on", device.is_settled)
+            return time.monotonic() - began
 
     def _begin(self, device: Device, trial: Trial) -> float:
         """The device runs, and the package comes: when that was."""
