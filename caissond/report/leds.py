@@ -21,6 +21,8 @@ from caissond.report.led_patterns import Role, State, choose_blink, plan_writes
 from caissond.report.led_states import Resting, Situation, after_event, after_rest, state_for
 
 ANSWER_S = 1.0
+START_S = 5.0
+"""For the first answer: systemd starts the program then, which takes a slow device more than a second."""
 SPARED_S = 10.0
 """A program that did not answer is not asked again for so long: a LED is not worth a wait at each event."""
 
@@ -100,6 +102,7 @@ class UnitWriter:
         while self._owed:
             answer = self._read_line(connection)
             self._owed -= 1
+        connection.settimeout(ANSWER_S)
         return answer
 
     def _read_line(self, connection: socket.socket) -> bytes:
@@ -114,7 +117,7 @@ class UnitWriter:
     def _connect(self) -> socket.socket:
         if self._connection is None:
             self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._connection.settimeout(ANSWER_S)
+            self._connection.settimeout(START_S)
             self._connection.connect(self._path)
         return self._connection
 

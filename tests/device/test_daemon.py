@@ -30,7 +30,7 @@ def test_hung_daemon_is_started_again_and_recovers(device: Device) -> None:
     device.run("sh", "-c", f"{shorter}; systemctl daemon-reload; systemctl restart caissond")
     device.mark()
     device.drop(LARGE)
-    device.await_event("update.checking", version="2.0.0")
+    device.await_event("update.checking")
     device.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "caissond")
     device.until("systemd starts it again", lambda: _property(device, "NRestarts") == "1", 120)
     device.await_event("update.committed", version="2.0.0")
@@ -40,7 +40,7 @@ def test_hung_daemon_is_started_again_and_recovers(device: Device) -> None:
 
 def test_upgrade_of_the_deb_in_an_update_loses_nothing(device: Device) -> None:
     device.drop(LARGE)
-    device.await_event("update.checking", version="2.0.0")
+    device.await_event("update.checking")
     device.run("dpkg", "--force-unsafe-io", "--install", "/root/debs/caisson-next.deb", deadline_s=180)
     assert device.run("dpkg-query", "--show", "--showformat=${Version}", "caisson").endswith("+next")
     device.await_event("update.committed", version="2.0.0")

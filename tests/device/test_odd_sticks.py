@@ -1,22 +1,57 @@
-"""Sticks that are of no use: told in one line, and nothing else happens."""
+"""Sticks that are of no use, or ask for something else: told in one line each, and the service stays as it is."""
 
-import pytest
+import json
+from pathlib import Path
 
 from fixtures.machine.device import Device
-from fixtures.machine.stick import Partition, make_stick
+from fixtures.machine.ready import SMALL, UNSIGNED
+from fixtures.machine.stick import Fs, Partition, make_stick, read_stick
+from tests.device.sticks import RECEIPTS, stick_with
 
 
-@pytest.mark.parametrize("content", [b"", b"\xeb\x52\x90NTFS    "], ids=["nothing", "ntfs"])
-def test_stick_without_a_usable_filesystem_is_told(device: Device, content: bytes) -> None:
-    image = make_stick(device.folder / "stick.img", Partition())
+def test_sticks_of_no_use_are_told_and_change_nothing(device: Device) -> None:
+    """One after the other, under the same name."""
+    before = device.docker_state()
+    holiday = make_stick(device.folder / "holiday.img", Partition(files={"holiday.jpg": b"sun"}))
+    sticks = {
+        "trust.unsigned": stick_with(device, device.package(UNSIGNED)),
+        "media.empty": holiday,
+        "media.unsupported": _stick_with_bytes(device.folder / "blank.img", b""),
+        "media.unsupported ": _stick_with_bytes(device.folder / "ntfs.img", b"\xeb\x52\x90NTFS    "),
+    }
+    for code, image in sticks.items():
+        device.mark()
+        stick = device.plug(image)
+        told = device.await_event(code.strip())
+        device.machine.yank(stick)
+        device.await_event("media.gone")
+        assert device.codes().count(code.strip()) == 1
+        assert code != "trust.unsigned" or told["PRIORITY"] == "3"
+    assert device.docker_state() == before
+
+
+def _stick_with_bytes(path: Path, content: bytes) -> Path:
+    """Its only partition begins with these."""
+    image = make_stick(path, Partition())
     with image.open("r+b") as file:
         file.seek(1 << 20)
         file.write(content.ljust(1 << 20, b"\0"))
-    device.plug(image)
-    device.await_event("media.unsupported")
-    assert device.codes().count("media.unsupported") == 1
+    return image
 
 
-def test_empty_stick_is_told(device: Device) -> None:
-    device.plug(make_stick(device.folder / "stick.img", Partition(files={"holiday.jpg": b"sun"})))
-    device.await_event("media.empty")
+def test_write_protected_stick_is_no_failure(device: Device) -> None:
+    device.plug(stick_with(device, device.package(SMALL)), read_only=True)
+    device.await_event("media.receipt_failed")
+    device.await_event("media.done")
+    assert device.version() == "1.1.0"
+
+
+def test_inventory_is_written_to_a_stick_that_asks_for_it(device: Device) -> None:
+    partition = Partition(Fs.VFAT, {"caisson-inventory.txt": b"\n"})
+    image = make_stick(device.folder / "stick.img", partition)
+    stick = device.plug(image)
+    device.await_event("media.inventory")
+    device.await_event("media.done")
+    device.machine.yank(stick)
+    inventory = json.loads(read_stick(image, f"{RECEIPTS}/inventory.json", partition) or "")
+    assert [service["name"] for service in inventory["services"]] == ["web"]

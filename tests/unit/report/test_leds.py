@@ -18,7 +18,7 @@ from caissond.model.settings import LedSettings
 from caissond.report import leds as module
 from caissond.report.bus import Bus
 from caissond.report.led_states import Resting
-from caissond.report.leds import Leds
+from caissond.report.leds import Leds, UnitWriter
 
 PROGRAM = Path(__file__).parents[3] / "packaging/caisson-leds"
 FOUND = Event("media.found", "", {"medium": "sda1"})
@@ -289,7 +289,8 @@ def unit(sys: Sys) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer is waited for, however slow this machine is."""
-    monkeypatch.setattr(module, "ANSWER_S", 60)
+    for limit in ("START_S", "ANSWER_S"):
+        monkeypatch.setattr(module, limit, 60)
 
 
 @pytest.mark.usefixtures("patient")
@@ -322,7 +323,7 @@ def test_unit_that_was_stopped_is_asked_again(sys: Sys) -> None:
     assert sys.told == []
 
 
-def test_unit_that_does_not_answer_is_told_and_costs_one_second_only(sys: Sys) -> None:
+def test_unit_that_does_not_answer_is_told_and_costs_a_few_seconds_only(sys: Sys) -> None:
     sys.add("status")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(sys.socket))
@@ -336,11 +337,27 @@ def test_unit_that_does_not_answer_is_told_and_costs_one_second_only(sys: Sys) -
     assert sys.told == [("led.failed", "cannot set the LED status: no answer")]
 
 
+def test_first_answer_is_waited_for_longer_than_others(sys: Sys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd starts the program when the first line comes."""
+    monkeypatch.setattr(module, "START_S", 60)
+    monkeypatch.setattr(module, "ANSWER_S", 0.01)
+    sys.add("status")
+    with unit(sys) as accept:
+        late = threading.Timer(0.5, accept)
+        late.start()
+        writer = UnitWriter(sys.socket)
+        writer.put("status", "trigger", "heartbeat")
+        assert sys.read("status", "trigger") == ("heartbeat",)
+        late.join()
+        writer.close()
+
+
 def test_unit_that_takes_a_while_to_start_sets_the_led_all_the_same(
     sys: Sys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow device: the first line waits in the socket for longer than anybody waits for its answer."""
-    monkeypatch.setattr(module, "ANSWER_S", 3)  # long enough for this machine once the unit is up
+    for limit in ("START_S", "ANSWER_S"):
+        monkeypatch.setattr(module, limit, 3)  # long enough for this machine once the unit is up
     sys.add("status")
     with unit(sys) as accept:
         leds = Leds(sys.folder, sys.socket, spared_s=0)
