@@ -30,7 +30,7 @@ def test_pulled_stick_leaves_the_service_alone(device: Device, fs: Fs) -> None:
         device.until("nothing goes on", device.is_settled)
         assert "update.stopping_old" not in device.codes()
         assert device.containers() == ["web example/web:1.0.0 running"]
-        assert device.run("ls", MEDIA) == ""
+        device.until("its folder is gone", lambda: not device.run("ls", MEDIA))
     device.mark()
     device.plug(image)
     device.await_event("update.committed", version="2.0.0")

@@ -68,7 +68,7 @@ class Bench:
         """
         began = time.monotonic()
         release = LARGE if trial.good else LARGE_SICK
-        instant_s = trial.fraction * self._length_s(trial.way, good=trial.good)
+        instant_s = trial.fraction * self._length_s(good=trial.good)
         with self._device(trial) as device:
             step = self._cut(device, trial, instant_s)
             seen = _Seen()
@@ -98,16 +98,16 @@ class Bench:
             disk.unlink()
             stick.unlink()
 
-    def _length_s(self, way: Way, *, good: bool) -> float:
+    def _length_s(self, *, good: bool) -> float:
         """How long such an update takes when nobody cuts it: measured once, and kept beside the prepared device."""
-        path = self.ready.folder / f"uncut-{way}-{'good' if good else 'sick'}"
+        path = self.ready.folder / f"uncut-{'good' if good else 'sick'}"
         with self._measuring:
             if not path.exists():
-                path.write_text(f"{self._measure_s(way, good=good):.1f}\n")
+                path.write_text(f"{self._measure_s(good=good):.1f}\n")
         return float(path.read_text())
 
-    def _measure_s(self, way: Way, *, good: bool) -> float:
-        trial = Trial(0, 0, way, good, Return.STICK_LATER, 1)
+    def _measure_s(self, *, good: bool) -> float:
+        trial = Trial(0, 0, Way.STICK, good, Return.STICK_LATER, 1)
         with self._device(trial) as device:
             began = self._begin(device, trial)
             device.await_event("update.committed" if good else "update.rolled_back")
