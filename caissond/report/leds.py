@@ -99,10 +99,12 @@ class UnitWriter:
         connection = self._connect()
         connection.sendall(line)
         self._owed += 1
-        while self._owed:
-            answer = self._read_line(connection)
-            self._owed -= 1
-        connection.settimeout(ANSWER_S)
+        try:
+            while self._owed:
+                answer = self._read_line(connection)
+                self._owed -= 1
+        finally:
+            connection.settimeout(ANSWER_S)
         return answer
 
     def _read_line(self, connection: socket.socket) -> bytes:

@@ -352,6 +352,27 @@ def test_first_answer_is_waited_for_longer_than_others(sys: Sys, monkeypatch: py
         writer.close()
 
 
+def test_unit_that_hangs_is_waited_for_once(sys: Sys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further wait is a short one: an update goes on meanwhile."""
+    monkeypatch.setattr(module, "START_S", 0.2)
+    monkeypatch.setattr(module, "ANSWER_S", 0.01)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(sys.socket))
+        listener.listen()
+        writer = UnitWriter(sys.socket, spared_s=0)
+        waits = [_wait_s(lambda: writer.put("status", "trigger", "none")) for _ in range(10)]
+        writer.close()
+    assert waits[0] >= 0.2
+    assert min(waits[1:]) < 0.2
+
+
+def _wait_s(put: Callable[[], None]) -> float:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        put()
+    return time.monotonic() - began
+
+
 def test_unit_that_takes_a_while_to_start_sets_the_led_all_the_same(
     sys: Sys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
