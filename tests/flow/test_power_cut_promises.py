@@ -1,0 +1,108 @@
+"""What is held against a device after a power cut sees what is broken: each promise, broken once."""
+
+import sqlite3
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.device.cuts.facts import Facts
+from tests.device.cuts.promises import broken_promises, broken_without_caissond
+from tests.flow.device import World, package
+
+OLD, NEW = "1.0.0", "2.0.0"
+BOTH = frozenset({OLD, NEW})
+CONTAINER: dict[str, Any] = {
+    "Name": "/web",
+    "Image": "sha256:1",
+    "State": {"Running": True, "Status": "running"},
+    "Config": {"Env": ["PATH=/bin", "SITE=north", f"RELEASE={OLD}"], "Labels": {"site": "north"}},
+    "HostConfig": {"RestartPolicy": {"Name": "always"}, "Memory": 64 << 20},
+}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Facts:
+    """A device on which nothing is broken."""
+    world = World.make(tmp_path)
+    world.update(world.write_package(package()))
+    return Facts(
+        containers=[deepcopy(CONTAINER)],
+        tags={f"example/web:{OLD}": "sha256:1", f"example/web:{NEW}": "sha256:2"},
+        untagged=[],
+        version=OLD,
+        note="kept",
+        state=world.paths,
+        leftovers=[],
+    )
+
+
+def test_whole_device_keeps_all_promises(whole: Facts) -> None:
+    assert broken_promises(whole, BOTH) == []
+    assert broken_without_caissond(whole, BOTH) == []
+
+
+def with_container(**changes: object) -> Callable[[Facts], Facts]:
+    """Its only container is otherwise: by the path of names in `docker inspect`, with two _ between them."""
+
+    def change(facts: Facts) -> Facts:
+        for path, value in changes.items():
+            *above, last = path.split("__")
+            target = facts.containers[0]
+            for name in above:
+                target = target[name]
+            target[last] = value
+        return facts
+
+    return change
+
+
+def with_facts(**changes: Any) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, **changes)
+
+
+def with_sql(statement: str) -> Callable[[Facts], Facts]:
+    def change(facts: Facts) -> Facts:
+        database = sqlite3.connect(facts.state.database)
+        with database:
+            database.execute(statement)
+        database.close()
+        return facts
+
+    return change
+
+
+BROKEN = {
+    "there are the containers": with_facts(containers=[CONTAINER, {**CONTAINER, "Name": "/web-parked"}]),
+    "the service is exited": with_container(State={"Running": False, "Status": "exited"}),
+    "it runs nothing that answers": with_facts(version=""),
+    "its image is": with_container(Image="sha256:2"),
+    "its environment is": with_container(Config__Env=["PATH=/bin", "SITE=north", f"RELEASE={NEW}"]),
+    "its labels are": with_container(Config__Labels={}),
+    "its policy is": with_container(HostConfig__RestartPolicy__Name="no"),
+    "its volume does not hold": with_facts(note=""),
+    "there are the private tags": with_facts(
+        tags={f"example/web:{OLD}": "sha256:1", "caisson.invalid/ingest-1:1": "sha256:3"}
+    ),
+    "there are images without a name": with_facts(untagged=["sha256:4"]),
+    "the work folder holds": with_facts(leftovers=["/var/lib/caisson/work/1"]),
+    "is said to be installed": with_facts(version=NEW),
+    "audit": with_sql("DELETE FROM audit WHERE rowid = 2"),
+}
+
+
+@pytest.mark.parametrize("sentence", BROKEN)
+def test_what_is_broken_is_seen(whole: Facts, sentence: str) -> None:
+    assert sentence in " ".join(broken_promises(BROKEN[sentence](whole), BOTH))
+
+
+@pytest.mark.parametrize(
+    "broken", [with_facts(containers=[]), with_container(State={"Running": False}), with_facts(version=NEW)]
+)
+def test_release_that_docker_alone_did_not_bring_back_is_seen(
+    whole: Facts, broken: Callable[[Facts], Facts]
+) -> None:
+    assert broken_without_caissond(broken(whole), frozenset({OLD})) != []
