@@ -95,7 +95,7 @@ def find_media(media_root: Path, extra_roots: Iterable[Path] = ()) -> tuple[Plac
 
 def lines_near(content: bytes, roots: Iterable[Path]) -> bytes:
     """The lines of the table whose mounts are above or below one of these folders: all that decide what is mounted
-    there. Docker's health checks have the table looked at once a second, and the other lines are most of it.
+    there. Docker's health checks have the table looked at all the time, and the other lines are most of it.
     """
     wanted = tuple(os.fsencode(root).rstrip(b"/") + b"/" for root in roots)
 

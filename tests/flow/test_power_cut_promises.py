@@ -1,4 +1,6 @@
-"""What is held against a device after a power cut sees what is broken: each promise, broken once."""
+"""What is held against a device after a power cut sees what is broken. Not here: an open record, a stuck way back, a
+database that is damaged but can be read.
+"""
 
 import sqlite3
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from caissond.model.paths import Paths
 from fixtures.machine.device import Device
 from fixtures.machine.releases import PORT
 
-_STATE_FOLDER = "/var/lib/caisson"
+STATE_FOLDER = "/var/lib/caisson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ print(json.dumps(dict(
     leftovers=[
         os.path.join(folder, name)
         for top in ("work", "inbox")
-        for folder, below, files in os.walk(os.path.join("{_STATE_FOLDER}", top))
+        for folder, below, files in os.walk(os.path.join("{STATE_FOLDER}", top))
         for name in below + files
     ],
 )))
@@ -93,7 +93,7 @@ def gather(device: Device, folder: Path) -> Facts:
 def _copy_state(device: Device, folder: Path) -> Paths:
     """Settings, catalog and database, below a folder of this side."""
     packed = device.machine.fetch(
-        "tar", "-c", "-C", "/", "--exclude=*/inbox/*", "etc/caisson", _STATE_FOLDER[1:]
+        "tar", "-c", "-C", "/", "--exclude=*/inbox/*", "etc/caisson", STATE_FOLDER[1:]
     )
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         tar.extractall(folder, filter="data")

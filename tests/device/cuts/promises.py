@@ -11,7 +11,7 @@ from caissond.report.bus import Bus
 from caissond.update.device import Device as State
 from caissond.wiring import look_at_device
 from fixtures.machine.releases import FIRST_VERSION, SERVICE, reference
-from tests.device.cuts.facts import Facts
+from tests.device.cuts.facts import STATE_FOLDER, Facts
 
 
 def broken_promises(facts: Facts, allowed: frozenset[str]) -> list[str]:
@@ -63,7 +63,7 @@ def _of_service(facts: Facts, allowed: frozenset[str]) -> Iterator[str]:
 
 
 def _of_images(facts: Facts, state: State) -> Iterator[str]:
-    claim = claim_of(Path("/var/lib/caisson"))
+    claim = claim_of(Path(STATE_FOLDER))
     expected = {
         keep_tag(claim, known.update_id, known.release.service) for known in state.releases.all_installed()
     }
@@ -91,7 +91,7 @@ def _of_state(facts: Facts, state: State) -> Iterator[str]:
         yield f"{known} is said to be installed, {facts.version} runs"
     if any(verdict.unsettled for verdict in state.history.newest()):
         yield "a way back is stuck"
-    if any("/work/" in path for path in facts.leftovers):
+    if any(Path(path).is_relative_to(Path(STATE_FOLDER, "work")) for path in facts.leftovers):
         yield f"the work folder holds {facts.leftovers}"
 
 
