@@ -19,10 +19,17 @@ class Way(StrEnum):
 class Return(StrEnum):
     """What is there when the power comes back."""
 
+    NOTHING = "nothing"
+    """No stick. A package in the inbox is there all the same."""
     STICK_LATER = "stick later"
+    """Once the device has settled."""
     STICK_IN = "stick in"
     NO_CAISSON = "no caissond"
     """A first boot without caissond: Docker alone has to bring a release back (promise 2)."""
+
+
+_OFTEN = {Return.NOTHING: 5, Return.STICK_LATER: 2, Return.STICK_IN: 3}
+"""The boot is what a power cut is about; a turn of the package makes it half as long again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +50,20 @@ def plan_trial(seed: int, number: int) -> Trial:
     chance = random.Random(f"{seed}/{number}")
     start = random.Random(seed).random()
     spread = (start + number * _GOLDEN + chance.uniform(-0.01, 0.01)) % 1
+    way = Way.INBOX if chance.random() < 0.15 else Way.STICK
     return Trial(
         seed=seed,
         number=number,
-        way=Way.INBOX if chance.random() < 0.25 else Way.STICK,
+        way=way,
         good=chance.random() < 0.65,
-        back=_return(number, chance),
+        back=_return(number, way, chance),
         fraction=spread * _PAST_THE_END,
     )
 
 
-def _return(number: int, chance: random.Random) -> Return:
+def _return(number: int, way: Way, chance: random.Random) -> Return:
     if number % 5 == 0:
         return Return.NO_CAISSON
-    return chance.choice((Return.STICK_LATER, Return.STICK_IN))
+    if way is Way.INBOX:
+        return Return.NOTHING
+    return chance.choices(tuple(_OFTEN), tuple(_OFTEN.values()))[0]

@@ -36,8 +36,9 @@ class Result:
     step: str
     """What caissond had said last when the power went."""
     found: str
-    """The version that ran before the package was tried again; empty when nobody looked."""
+    """The version that ran once the device had settled; empty when nobody looked before the package's turn."""
     ended: str
+    """The version after the package was tried again; empty when it was not."""
     seconds: float
     broken: tuple[str, ...]
     machine: str
@@ -138,13 +139,14 @@ class Bench:
         if trial.back is Return.NO_CAISSON:
             self._boot_without_caissond(device, trial, seen)
         stick = device.folder / "stick.img"
-        in_already = trial.back is Return.STICK_IN and trial.way is Way.STICK
-        device.machine.boot(sticks=(stick,) if in_already else ())
-        if trial.way is Way.STICK and not in_already:
+        device.machine.boot(sticks=(stick,) if trial.back is Return.STICK_IN else ())
+        if trial.back is not Return.STICK_IN and trial.way is Way.STICK:
             device.until("settled", device.is_settled, 120)
             facts = gather(device, device.folder / "settled")
             seen.found = facts.version
             seen.broken += broken_promises(facts, both)
+            if trial.back is not Return.STICK_LATER:
+                return
             device.plug(stick)
         self._await_turn(device, trial.way)
         facts = gather(device, device.folder / "ended")
