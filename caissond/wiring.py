@@ -5,6 +5,7 @@ from pathlib import Path
 from caissond.errors import ConfigError, Refusal
 from caissond.host.compose import ComposeCli
 from caissond.host.docker import Docker
+from caissond.host.held_port import is_docker_of_systemd, restart_docker
 from caissond.model.catalog import Catalog, parse_catalog
 from caissond.model.paths import Paths
 from caissond.model.settings import Settings, parse_settings
@@ -105,16 +106,18 @@ def look_at_device(paths: Paths, bus: Bus) -> Device:
 
 
 def _assemble(paths: Paths, bus: Bus, settings: Settings, catalog: Catalog, database: Database) -> Device:
+    docker = Docker(timeout_s=settings.docker.timeout_secs, load_stall_s=settings.docker.load_stall_secs)
     return Device(
         paths=paths,
         settings=settings,
         catalog=catalog,
-        docker=Docker(timeout_s=settings.docker.timeout_secs, load_stall_s=settings.docker.load_stall_secs),
+        docker=docker,
         database=database,
         journal=Journal(database),
         history=History(database),
         releases=Releases(database),
         bus=bus,
+        restart_docker=restart_docker if is_docker_of_systemd(docker) else None,
     )
 
 

@@ -71,6 +71,7 @@ class UpdateHost:
         self.pause = device.pause
         self.pause_whatever_comes = device.pause_whatever_comes
         self.beat = device.beat
+        self.free_port = device.free_port
 
     def import_image(self, part: Part, tag: str) -> ImageId:
         service = part.release.service

@@ -242,7 +242,7 @@ class ContainerSteps:
         """After a power cut since the verdict they have to show once more that they run."""
         down = [swap for swap in self._swaps if swap.new.is_down]
         for swap in down:
-            swap.new.start()
+            swap.new.bring_up_again()
         if down:
             self._watch_new()
 

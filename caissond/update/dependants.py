@@ -20,6 +20,7 @@ from caissond.update.old_container import (
     OldContainer,
     policy_of,
     rename_container,
+    start_container,
     stop_container,
 )
 from caissond.update.step_tools import Tools, whatever_comes
@@ -237,7 +238,7 @@ class _One:
         if new is None:
             return
         if self._before.was_running and not new["State"]["Running"]:
-            self._docker.start(new["Id"])
+            start_container(self._tools, new["Id"])
         rename_container(self._tools, new["Id"], self._name)
 
     def go_back(self) -> None:
@@ -260,7 +261,7 @@ class _One:
         if new is None or new["Name"] != f"/{self._name}":
             return
         if self._before.was_running and not new["State"]["Running"]:
-            self._docker.start(new["Id"])
+            start_container(self._tools, new["Id"])
         self._old.remove_parked()
 
     def _find_new(self) -> Inspect | None:

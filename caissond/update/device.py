@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from caissond.errors import ConfigError, Stopping
+from caissond.errors import ConfigError, DockerError, Stopping
 from caissond.host.docker import Docker
+from caissond.host.held_port import RESTART_S, port_held_for_nobody
 from caissond.host.sync import sync_filesystem
 from caissond.model.catalog import Catalog
 from caissond.model.ids import UpdateId, claim_of
@@ -48,6 +49,8 @@ class Device:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     boot: Callable[[], float] = boot_clock
     stop: threading.Event = field(default_factory=threading.Event)
+    restart_docker: Callable[[], None] | None = None
+    """None once it was tried, and where the engine is not docker.service's: then a port that it holds stays held."""
     config_problem: ConfigError | None = None
     """Settings or catalog cannot be used: what was cut off is settled, and packages wait."""
 
@@ -91,6 +94,25 @@ class Device:
         """
         if root := self.docker_root():
             sync_filesystem(root, deadline_s=SYNC_DEADLINE_S, beat=lambda: self.beat(2))
+
+    def free_port(self, problem: str) -> bool:
+        """Start Docker again where a container could not be started since Docker holds a port for nobody: whether
+        that was done. Once only, so that nothing goes round in circles.
+        """
+        restart = self.restart_docker
+        port = port_held_for_nobody(self.docker, problem) if restart else None
+        if restart is None or port is None:
+            return False
+        self.restart_docker = None
+        self.bus.tell("docker.port_held", f"Docker holds port {port} for no container, starting Docker again")
+        self.beat(RESTART_S)
+        self.docker.close()
+        try:
+            restart()
+        except DockerError as exc:
+            self.bus.tell(exc.code, exc.message)
+            return False
+        return True
 
     def audit(self, update_id: UpdateId, kind: AuditKind, message: str) -> None:
         """Append to the audit chain."""

@@ -20,6 +20,7 @@ from caissond.update.old_container import (
     connect_networks,
     policy_of,
     rename_container,
+    start_container,
     stop_container,
 )
 from caissond.update.step_tools import Tools
@@ -110,6 +111,9 @@ class NewContainer:
         policy = REVIVE if self._before.was_running else self._before.own_policy
         self._docker.set_restart_policy(self.required()["Id"], policy)
 
+    def bring_up_again(self) -> None:
+        start_container(self._tools, self.required()["Id"])
+
     @property
     def is_down(self) -> bool:
         """A power cut since the verdict may have taken it down."""
@@ -143,7 +147,7 @@ class NewContainer:
         if new["State"]["Running"] is self._before.was_running:
             return True
         if self._before.was_running:
-            self._docker.start(new["Id"])
+            start_container(self._tools, new["Id"])
         return False
 
     # what the record names

@@ -75,7 +75,7 @@ class OldContainer:
         does not know: containerd then refuses every start of this id until it is restarted itself (20.10).
         """
         try:
-            self._docker.start(old["Id"])
+            start_container(self._tools, old["Id"])
         except DockerError as exc:
             if _ID_IN_USE not in exc.message:
                 raise
@@ -135,7 +135,7 @@ class OldContainer:
         """
         old = self.find()
         if old is not None and self._before.was_running and not old["State"]["Running"]:
-            self._docker.start(old["Id"])
+            start_container(self._tools, old["Id"])
 
     # past the verdict, and back
 
@@ -186,6 +186,18 @@ def rename_container(tools: Tools, container: str, name: str) -> None:
     """Does nothing when that is its name."""
     if tools.docker.inspect_container(container)["Name"] != f"/{name}":
         tools.docker.rename(container, name)
+
+
+def start_container(tools: Tools, container: str) -> None:
+    """Start what has to run, if need be after Docker was started again (`held_port`). Not for a release that is tried:
+    Docker revives the old one at its start.
+    """
+    try:
+        tools.docker.start(container)
+    except DockerError as exc:
+        if not tools.host.free_port(exc.message):
+            raise
+        tools.docker.start(container)
 
 
 def stop_container(tools: Tools, container: Inspect) -> None:

@@ -32,6 +32,9 @@ class Host(Protocol):
     def beat(self, silent_s: float) -> None:
         """A sign of life; the next may take this long."""
 
+    def free_port(self, problem: str) -> bool:
+        """Whether Docker was started again, since it held a port for nobody; by what it said at a container's start."""
+
     def tell(self, code: str, text: str) -> None: ...
 
     def audit(self, kind: AuditKind, message: str) -> None: ...

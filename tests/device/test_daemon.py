@@ -49,5 +49,17 @@ def test_upgrade_of_the_deb_in_an_update_loses_nothing(device: Device) -> None:
     assert _property(device, "ActiveState") == "active"
 
 
-def _property(device: Device, name: str) -> str:
-    return device.run("systemctl", "show", "--value", f"--property={name}", "caissond").strip()
+def test_docker_can_be_started_again_from_the_sandbox(device: Device) -> None:
+    """While caissond itself is starting, as when it settles what a power cut left."""
+    dropin = "/run/systemd/system/caissond.service.d"
+    restart = "ExecStartPre=systemctl restart docker.service"
+    device.run("sh", "-c", f"mkdir -p {dropin}; printf '[Service]\\n{restart}\\n' > {dropin}/test.conf")
+    before = _property(device, "ActiveEnterTimestampMonotonic", "docker")
+    device.run("sh", "-c", "systemctl daemon-reload; systemctl restart caissond")
+    assert int(_property(device, "ActiveEnterTimestampMonotonic", "docker")) > int(before)
+    assert _property(device, "ActiveState") == "active"
+    device.until("the service runs again", lambda: device.version() == "1.0.0")
+
+
+def _property(device: Device, name: str, unit: str = "caissond") -> str:
+    return device.run("systemctl", "show", "--value", f"--property={name}", unit).strip()

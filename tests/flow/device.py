@@ -126,6 +126,7 @@ class World:
     before_write: Interfere = leave_alone
     after_write: Interfere = leave_alone
     on_event: Callable[[Event], None] = lambda _event: None
+    restart_docker: Callable[[], None] | None = None
     on_progress: Progress = lambda _phase, _done_bytes, _total_bytes: None
 
     @classmethod
@@ -165,6 +166,7 @@ class World:
                 [lambda event: self.events.append(event), lambda event: self.on_event(event)],
                 progress=[self.on_progress],
             ),
+            restart_docker=self.restart_docker,
         )
         self.running_device = device
         try:

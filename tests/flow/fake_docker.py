@@ -207,6 +207,7 @@ class FakeDocker(Docker):
                     "Image": self._reference_of(one),
                     "ImageID": one["Image"],
                     "HostConfig": {},
+                    "Ports": one.get("Ports", []),
                     "Labels": dict(_labels(one)),
                 }
                 for one in self.containers.values()

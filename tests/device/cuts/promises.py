@@ -95,11 +95,12 @@ def _of_state(facts: Facts, state: State) -> Iterator[str]:
         yield f"the work folder holds {facts.leftovers}"
 
 
-def verdict_of(facts: Facts, version: str) -> Outcome | None:
-    """What the history says of a release last; None when it does not know it."""
+def verdicts_of(facts: Facts, version: str) -> list[Outcome]:
+    """All that the history says of a release, the newest first."""
     state = look_at_device(facts.state, Bus([]))
     with closing(state.database):
-        for verdict in state.history.newest():
-            if version in [part.version for part in verdict.parts]:
-                return verdict.outcome
-    return None
+        return [
+            verdict.outcome
+            for verdict in state.history.newest()
+            if version in [part.version for part in verdict.parts]
+        ]
