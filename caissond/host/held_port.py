@@ -43,7 +43,11 @@ def restart_docker() -> None:
     """
     path = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
     try:
-        ended = run_program(("systemctl", "restart", "docker.service"), environment=path, timeout_s=RESTART_S)
+        ended = run_program(
+            ("systemctl", "--no-ask-password", "restart", "docker.service"),
+            environment=path,
+            timeout_s=RESTART_S,
+        )
     except OSError as exc:
         raise DockerError(
             f"cannot start Docker again: systemctl: {exc.strerror}", code="docker.error"
