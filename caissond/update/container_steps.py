@@ -279,6 +279,8 @@ class ContainerSteps:
         private tag of the load. The old image stays, under its keep tag.
         """
         settled = [swap.new.is_settled() for swap in self._swaps]
+        for swap in self._swaps:
+            swap.dependants.bring_up_again()
         if not all(settled):
             return
         for swap in self._swaps:

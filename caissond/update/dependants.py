@@ -103,6 +103,10 @@ class Dependants:
         changed = [one.give_own_policy() for one in self._each]
         return any(changed)
 
+    def bring_up_again(self) -> None:
+        """Once committed: a power cut may have taken them down."""
+        self._all(_One.bring_up_again)
+
     def clean_up(self) -> None:
         self._all(_One.clean_up)
 
@@ -248,6 +252,11 @@ class _One:
             self._docker.set_restart_policy(new["Id"], NO_RESTART)
         self._old.take_name_back()
 
+    def bring_up_again(self) -> None:
+        new = self._find_new()
+        if new is not None and self._before.was_running and not new["State"]["Running"]:
+            start_container(self._tools, new["Id"])
+
     def give_own_policy(self) -> bool:
         new, own = self._find_new(), self._before.own_policy
         if new is None or policy_of(new) == own:
@@ -258,11 +267,8 @@ class _One:
     def clean_up(self) -> None:
         """The parked one goes once the new one has been seen under the name."""
         new = self._find_new()
-        if new is None or new["Name"] != f"/{self._name}":
-            return
-        if self._before.was_running and not new["State"]["Running"]:
-            start_container(self._tools, new["Id"])
-        self._old.remove_parked()
+        if new is not None and new["Name"] == f"/{self._name}":
+            self._old.remove_parked()
 
     def _find_new(self) -> Inspect | None:
         for name in (self._new_name, self._name):

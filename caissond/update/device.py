@@ -9,7 +9,7 @@ from pathlib import Path
 
 from caissond.errors import ConfigError, DockerError, Stopping
 from caissond.host.docker import Docker
-from caissond.host.held_port import RESTART_S, port_held_for_nobody
+from caissond.host.held_port import RESTART_S, port_held_for_nobody, restart_around
 from caissond.host.sync import sync_filesystem
 from caissond.model.catalog import Catalog
 from caissond.model.ids import UpdateId, claim_of
@@ -25,6 +25,7 @@ from caissond.store.sightings import Sightings, boot_clock
 
 SYNC_DEADLINE_S = 600
 READ_STALL_S = 60
+LOOK_AGAIN_S = 3
 
 
 @dataclass
@@ -99,20 +100,25 @@ class Device:
         """Start Docker again where a container could not be started since Docker holds a port for nobody: whether
         that was done. Once only, so that nothing goes round in circles.
         """
-        restart = self.restart_docker
-        port = port_held_for_nobody(self.docker, problem) if restart else None
+        restart, port = self.restart_docker, self._held_port(problem)
         if restart is None or port is None:
             return False
         self.restart_docker = None
         self.bus.tell("docker.port_held", f"Docker holds port {port} for no container, starting Docker again")
         self.beat(RESTART_S)
-        self.docker.close()
         try:
-            restart()
+            restart_around(self.docker, restart)
         except DockerError as exc:
             self.bus.tell(exc.code, exc.message)
             return False
         return True
+
+    def _held_port(self, problem: str) -> int | None:
+        """Looks twice: a container that somebody is just starting does not show its port yet."""
+        if self.restart_docker is None or port_held_for_nobody(self.docker, problem) is None:
+            return None
+        self.pause_whatever_comes(LOOK_AGAIN_S)
+        return port_held_for_nobody(self.docker, problem)
 
     def audit(self, update_id: UpdateId, kind: AuditKind, message: str) -> None:
         """Append to the audit chain."""

@@ -50,15 +50,23 @@ def test_upgrade_of_the_deb_in_an_update_loses_nothing(device: Device) -> None:
 
 
 def test_docker_can_be_started_again_from_the_sandbox(device: Device) -> None:
-    """While caissond itself is starting, as when it settles what a power cut left."""
+    """While caissond itself is being started, as when it settles what was cut off, and while it is being stopped."""
     dropin = "/run/systemd/system/caissond.service.d"
-    restart = "ExecStartPre=systemctl restart docker.service"
-    device.run("sh", "-c", f"mkdir -p {dropin}; printf '[Service]\\n{restart}\\n' > {dropin}/test.conf")
-    before = _property(device, "ActiveEnterTimestampMonotonic", "docker")
-    device.run("sh", "-c", "systemctl daemon-reload; systemctl restart caissond")
-    assert int(_property(device, "ActiveEnterTimestampMonotonic", "docker")) > int(before)
+    python = "/usr/lib/caisson/bin/python3 -I -c"
+    restart = f'{python} "from caissond.host.held_port import restart_docker as again; again()"'
+    lines = f"[Service]\nExecStartPre={restart}\nExecStop={restart}\n"
+    device.run("sh", "-c", f"mkdir -p {dropin}; echo '{lines}' > {dropin}/test.conf; systemctl daemon-reload")
+    starts = [_docker_started(device)]
+    for verb in ("stop", "start"):
+        device.run("systemctl", verb, "caissond")
+        starts.append(_docker_started(device))
+    assert starts == sorted(set(starts))
     assert _property(device, "ActiveState") == "active"
     device.until("the service runs again", lambda: device.version() == "1.0.0")
+
+
+def _docker_started(device: Device) -> int:
+    return int(_property(device, "ActiveEnterTimestampMonotonic", "docker"))
 
 
 def _property(device: Device, name: str, unit: str = "caissond") -> str:

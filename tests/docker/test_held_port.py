@@ -86,6 +86,7 @@ def _killed_at(engine: PrivateEngine, write: int) -> Iterator[None]:
     )
     status = Path(f"/proc/{engine.pid}/status")
     while "TracerPid:\t0\n" in status.read_text():
+        assert strace.poll() is None
         time.sleep(0.01)
     time.sleep(0.3)  # all of its threads
     try:

@@ -104,6 +104,13 @@ class FakeDocker(Docker):
             _stopped(container, exit_code=255)
         self._revive(was_running)
 
+    def end_in_order(self) -> None:
+        """dockerd is stopped, as for a restart, and started."""
+        was_running = {id for id, container in self.containers.items() if container["State"]["Running"]}
+        for container in (self.containers[id] for id in was_running):
+            _stopped(container, exit_code=143)
+        self._revive(was_running)
+
     def end_alone(self) -> None:
         """dockerd alone is killed: the next one ends what runs, as if by hand (docs/restart-policies.md)."""
         was_running = {id for id, container in self.containers.items() if container["State"]["Running"]}
@@ -207,6 +214,7 @@ class FakeDocker(Docker):
                     "Image": self._reference_of(one),
                     "ImageID": one["Image"],
                     "HostConfig": {},
+                    "State": "running" if one["State"]["Running"] else "exited",
                     "Ports": one.get("Ports", []),
                     "Labels": dict(_labels(one)),
                 }

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,7 @@ class Engine:
 
     def restart(self) -> None:
         self.restarts += 1
+        self.world.docker.end_in_order()
 
 
 @pytest.fixture
@@ -70,10 +72,43 @@ def test_docker_is_started_again_only_once(world: World) -> None:
 
 def test_nothing_is_started_again_for_a_port_that_a_container_has(world: World) -> None:
     engine = Engine(world)
-    other = world.docker.run("other", OLD_REFERENCE, policy="no")
-    world.docker.containers[other]["Ports"] = [{"PublicPort": 8080, "PrivatePort": 80, "Type": "tcp"}]
+    _run_other(world)
     world.update(world.write_package(BAD))
     assert engine.restarts == 0
+
+
+def test_port_of_a_container_that_was_stopped_is_nobodys(world: World) -> None:
+    engine = Engine(world)
+    _run_other(world)["State"]["Running"] = False
+    world.update(world.write_package(BAD))
+    assert engine.restarts == 1
+    assert world.running() == ["frontend"]
+
+
+def test_what_no_policy_brings_back_is_started_again(world: World) -> None:
+    engine = Engine(world)
+    _run_other(world)["Ports"] = []
+    world.update(world.write_package(BAD))
+    assert engine.restarts == 1
+    assert sorted(world.running()) == ["frontend", "other"]
+
+
+def test_container_that_would_be_removed_is_not_risked(world: World) -> None:
+    engine = Engine(world)
+    other = _run_other(world)
+    other["Ports"], other["HostConfig"]["AutoRemove"] = [], True
+    world.update(world.write_package(BAD))
+    assert engine.restarts == 0
+    assert told(world, "docker.error") == [
+        "cannot start Docker again: it would remove other, which was started with --rm"
+    ]
+
+
+def _run_other(world: World) -> dict[str, Any]:
+    """A container of somebody else that has the port."""
+    other = world.docker.containers[world.docker.run("other", OLD_REFERENCE, policy="no")]
+    other["Ports"] = [{"PublicPort": 8080, "PrivatePort": 80, "Type": "tcp"}]
+    return other
 
 
 @pytest.mark.parametrize(
@@ -122,15 +157,25 @@ class EngineAtBoot(Engine):
 
     @property
     def starts(self) -> list[str]:
-        return [f"start {container}" for container in self.world.docker.containers]
+        own = (one for one in self.world.docker.containers.values() if not _is_joined(one))
+        return [f"start {one['Id']}" for one in own]
 
 
-@pytest.mark.parametrize("content", [GOOD, BAD])
-def test_service_runs_wherever_the_power_went(tmp_path: Path, content: bytes) -> None:
+def _is_joined(container: dict[str, Any]) -> bool:
+    """It lives in another one's network, and has no ports itself."""
+    return str(container["HostConfig"].get("NetworkMode", "")).startswith("container:")
+
+
+@pytest.mark.parametrize("content", [GOOD, BAD], ids=["good", "bad"])
+@pytest.mark.parametrize("policy", ["no", "on-failure", "unless-stopped", "always"])
+@pytest.mark.parametrize("sidecar", ["", "no"], ids=["alone", "with-sidecar"])
+def test_service_runs_wherever_the_power_went(
+    tmp_path: Path, content: bytes, policy: str, sidecar: str
+) -> None:
     broken, point, restarts, struck = {}, 0, 0, True
     while struck:
         point += 1
-        world = World.make(tmp_path / str(point), policy="always")
+        world = World.make(tmp_path / str(point), policy=policy, sidecar=sidecar)
         armed = Fault(cut_power, Where.AFTER_CALL).arm(world, frozenset({point}))
         with suppress(Killed):
             world.update(world.write_package(content))
@@ -140,8 +185,10 @@ def test_service_runs_wherever_the_power_went(tmp_path: Path, content: bytes) ->
             continue  # what was not touched is Docker's business
         engine = EngineAtBoot(world)
         world.settle()
+        if sidecar:  # it may have been its turn before there was a network to join; the daemon settles again
+            world.settle()
         restarts += engine.restarts
-        if problems := world.broken_promises():
+        if problems := world.broken_promises() + (world.sidecar_problems() if sidecar else []):
             broken[point] = problems
     assert restarts > 10
     assert broken == {}

@@ -95,12 +95,12 @@ def _of_state(facts: Facts, state: State) -> Iterator[str]:
         yield f"the work folder holds {facts.leftovers}"
 
 
-def verdicts_of(facts: Facts, version: str) -> list[Outcome]:
-    """All that the history says of a release, the newest first."""
+def outcomes_of(facts: Facts, version: str) -> list[Outcome]:
+    """How a release ended, each time that it had its turn to the end; the newest first."""
     state = look_at_device(facts.state, Bus([]))
     with closing(state.database):
         return [
             verdict.outcome
             for verdict in state.history.newest()
-            if version in [part.version for part in verdict.parts]
+            if version in [part.version for part in verdict.parts] and not verdict.retry
         ]

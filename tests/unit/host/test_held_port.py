@@ -39,7 +39,7 @@ def _systemctl(folder: Path, text: str) -> None:
 
 def test_docker_is_started_again_by_systemd(said: Path) -> None:
     restart_docker()
-    assert said.read_text() == "--no-ask-password restart docker.service\n"
+    assert said.read_text() == "--no-ask-password --job-mode=ignore-dependencies restart docker.service\n"
 
 
 def test_what_systemd_says_is_told(said: Path) -> None:
