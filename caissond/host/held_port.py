@@ -7,15 +7,16 @@ it nor anybody else can start a container with these ports then.
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
-from caissond.errors import DockerError
+from caissond.errors import CaissonError, DockerError
 from caissond.host.docker import Docker
 from caissond.host.program import run_program
 
 RESTART_S = 300.0
 """All containers are stopped first, each in its own time."""
+_ANSWER_S = 60.0
 _RESTART = (
     "systemctl", "--no-ask-password",
     # What has to be stopped with Docker stays up, and nothing waits for a caissond that is being started or stopped.
@@ -64,23 +65,61 @@ def restart_around(docker: Docker, restart: Callable[[], None]) -> None:
     """Start Docker again, and then what ran before and what no restart policy brings back.
 
     Raises:
-        DockerError: `docker.error`; it was not started again, or would have removed somebody's container.
+        DockerError: `docker.error`; it was not started again, or something would have been lost with it.
     """
-    running = [one["Id"] for one in docker.list_containers() if one.get("State") == "running"]
-    for container in map(docker.find_container, running):
-        if container and container["HostConfig"].get("AutoRemove"):
-            raise _cannot(f"it would remove {container['Name'].lstrip('/')}, which was started with --rm")
+    present = docker.list_containers()
+    for one in present:
+        _check_is_not_lost(docker, one["Id"])
     docker.close()
-    restart()
-    _bring_back(docker, running)
-    _bring_back(docker, running)  # one may live in the network of another
+    try:
+        restart()
+    finally:
+        _await_answer(docker)
+        _bring_back(docker, [one["Id"] for one in reversed(present) if one.get("State") == "running"])
 
 
-def _bring_back(docker: Docker, containers: Iterable[str]) -> None:
-    for container in map(docker.find_container, containers):
-        if container and not container["State"]["Running"]:
-            with suppress(DockerError):
-                docker.start(container["Id"])
+def _check_is_not_lost(docker: Docker, container: str) -> None:
+    found = docker.find_container(container)
+    if found is None:
+        return
+    name = found["Name"].lstrip("/")
+    if found["HostConfig"].get("AutoRemove"):
+        raise _cannot(f"it would remove {name}, which was made with --rm")
+    if found["State"].get("Paused"):
+        raise _cannot(f"it would end {name}, which is paused")
+
+
+def _await_answer(docker: Docker) -> None:
+    """It may come up though systemctl says otherwise, or not in time."""
+    end = time.monotonic() + _ANSWER_S
+    while not docker.answers() and time.monotonic() < end:
+        time.sleep(1)
+
+
+def _bring_back(docker: Docker, oldest_first: Iterable[str]) -> None:
+    """Again and again, until no more can be started: one may need another one."""
+    left = [container for container in oldest_first if _is_down(docker, container)]
+    while left:
+        failed = [container for container in left if not _starts(docker, container)]
+        if len(failed) == len(left):
+            return
+        left = failed
+
+
+def _is_down(docker: Docker, container: str) -> bool:
+    try:
+        found = docker.find_container(container)
+    except CaissonError:
+        return False
+    return found is not None and not found["State"]["Running"]
+
+
+def _starts(docker: Docker, container: str) -> bool:
+    try:
+        docker.start(container)
+    except CaissonError:
+        return False
+    return True
 
 
 def _cannot(why: str) -> DockerError:

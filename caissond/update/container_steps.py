@@ -279,8 +279,7 @@ class ContainerSteps:
         private tag of the load. The old image stays, under its keep tag.
         """
         settled = [swap.new.is_settled() for swap in self._swaps]
-        for swap in self._swaps:
-            swap.dependants.bring_up_again()
+        whatever_comes(swap.keep_new_up for swap in self._swaps)
         if not all(settled):
             return
         for swap in self._swaps:

@@ -100,18 +100,22 @@ class Device:
         """Start Docker again where a container could not be started since Docker holds a port for nobody: whether
         that was done. Once only, so that nothing goes round in circles.
         """
-        restart, port = self.restart_docker, self._held_port(problem)
-        if restart is None or port is None:
+        port = self._held_port(problem)
+        if port is None:
             return False
-        self.restart_docker = None
-        self.bus.tell("docker.port_held", f"Docker holds port {port} for no container, starting Docker again")
-        self.beat(RESTART_S)
         try:
-            restart_around(self.docker, restart)
+            restart_around(self.docker, lambda: self._restart_docker(port))
         except DockerError as exc:
             self.bus.tell(exc.code, exc.message)
             return False
         return True
+
+    def _restart_docker(self, port: int) -> None:
+        restart, self.restart_docker = self.restart_docker, None
+        assert restart is not None
+        self.bus.tell("docker.port_held", f"Docker holds port {port} for no container, starting Docker again")
+        self.beat(RESTART_S)
+        restart()
 
     def _held_port(self, problem: str) -> int | None:
         """Looks twice: a container that somebody is just starting does not show its port yet."""

@@ -138,17 +138,21 @@ class NewContainer:
         return True
 
     def is_settled(self) -> bool:
-        """Whether it is what runs, or not, under the service's name. One that a power cut took down since the commit,
-        and whose policy does not bring it back, is started: that is the last of what the update owes it.
+        """Whether it is what runs, or not, under the service's name."""
+        new = self._find_named()
+        return new is not None and new["State"]["Running"] is self._before.was_running
+
+    def keep_up(self) -> None:
+        """Start one that a power cut took down since the commit, and whose policy does not bring it back: that is the
+        last of what the update owes it.
         """
-        new = self._docker.find_container(self._name)
-        if new is None or not self._is_ours(new):
-            return False
-        if new["State"]["Running"] is self._before.was_running:
-            return True
-        if self._before.was_running:
+        new = self._find_named()
+        if new is not None and self._before.was_running and not new["State"]["Running"]:
             start_container(self._tools, new["Id"])
-        return False
+
+    def _find_named(self) -> Inspect | None:
+        new = self._docker.find_container(self._name)
+        return new if new is not None and self._is_ours(new) else None
 
     # what the record names
 

@@ -7,7 +7,7 @@ from caissond.model.records import Part
 from caissond.update.dependants import Dependants
 from caissond.update.new_container import NewContainer
 from caissond.update.old_container import OldContainer
-from caissond.update.step_tools import Tools
+from caissond.update.step_tools import Tools, whatever_comes
 
 ENGINE_SETTLES_S = 2
 ENGINE_MAY_BE_TO_BLAME = frozenset({"gate.exited", "gate.restarting", "gate.probe_failed", "gate.timed_out"})
@@ -82,6 +82,10 @@ class Swap:
         """Whether there was anything to do."""
         changed = (self.new.give_own_policy(), self.dependants.give_own_policy())
         return any(changed)
+
+    def keep_new_up(self) -> None:
+        """Once committed: start what does not run after all."""
+        whatever_comes((self.new.keep_up, self.dependants.bring_up_again))
 
     def clean_up(self) -> None:
         self.dependants.clean_up()
