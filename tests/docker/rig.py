@@ -115,6 +115,7 @@ stable_secs = {stable_secs}
         """A device as the daemon opens it."""
         device = open_device(self.paths, Bus([self._hear]))
         device.docker = Docker(timeout_s=60, load_stall_s=60, environment={"DOCKER_HOST": self.host})
+        device.restart_docker = None  # that would be the machine's own
         self._devices.append(device)
         adjust(device)
         return device

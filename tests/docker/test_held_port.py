@@ -16,11 +16,15 @@ import requests
 from caissond.errors import DockerError
 from caissond.host.docker import Docker
 from caissond.host.held_port import port_held_for_nobody
+from caissond.update.device import Device
+from caissond.update.recovery import settle
 from fixtures.engine import PrivateEngine
-from tests.docker.rig import rig_on
+from tests.docker.daemon_process import caissond
+from tests.docker.rig import Rig, rig_on
 
-_WRITES = range(9, 15)
-"""Docker 20.10 leaves the port behind at the twelfth."""
+_HOLDS_AT = 12
+"""There Docker 20.10 leaves the port behind."""
+_WRITES = range(_HOLDS_AT - 3, _HOLDS_AT + 3)
 
 
 def test_held_port_is_known_and_free_once_docker_was_started_again(
@@ -49,6 +53,55 @@ def test_held_port_is_known_and_free_once_docker_was_started_again(
             is None
         )
     assert held or not own_client.version()["Version"].startswith("20.10.")
+
+
+def test_old_release_runs_after_a_power_cut_though_its_port_was_held(
+    own_engine: PrivateEngine, own_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    """The power went on the way back, while the old release was being started."""
+    restarts: list[str] = []
+    with rig_on(tmp_path, own_client, own_engine.host) as rig:
+        old = rig.run_old(restart_policy={"Name": "always"}, ports={"8080/tcp": _free_port()})
+        _kill_during_the_gate(rig)
+        rig.client.containers.get(_new_name(rig)).stop(timeout=0)
+        with _killed_at(own_engine, _HOLDS_AT), suppress(requests.RequestException, docker.errors.APIError):
+            old.start()
+        own_engine.power_cut()
+        own_engine.start()
+        old.reload()
+        was_held = old.status != "running"
+
+        def restart() -> None:
+            restarts.append("docker")
+            own_engine.stop()
+            own_engine.start()
+
+        def adjust(device: Device) -> None:
+            device.restart_docker = restart
+
+        device = rig.device(adjust)
+        settle(device)
+        device.database.close()
+        old.reload()
+        assert (old.name, old.status, rig.containers()) == (rig.name, "running", [rig.name])
+        assert restarts == (["docker"] if was_held else [])
+        assert ("docker.port_held" in rig.codes()) is was_held
+    assert was_held or not own_client.version()["Version"].startswith("20.10.")
+
+
+def _kill_during_the_gate(rig: Rig) -> None:
+    rig.write_catalog(kind="running", timeout_secs=120, stable_secs=60)
+    rig.paths.inbox.mkdir(parents=True)
+    rig.package("1.1.0").rename(rig.paths.inbox / "release.edgepkg")
+    with caissond(rig.root, rig.host) as daemon:
+        daemon.wait_until_logged("watching it")
+        daemon.process.kill()
+        daemon.wait_for_death()
+
+
+def _new_name(rig: Rig) -> str:
+    (name,) = [name for name in rig.containers() if name != rig.name]
+    return name
 
 
 def _problem_with_start(caissons: Docker, container: str) -> str:

@@ -168,6 +168,7 @@ class Lab:
         """To OLD, as an earlier day did it; its package is gone since."""
         device = open_device(paths, Bus([]))
         device.docker = Docker(timeout_s=60, load_stall_s=60, environment={"DOCKER_HOST": self.engine.host})
+        device.restart_docker = None  # that would be the machine's own
         try:
             settle(device)
             verdict = Updater(device).handle(Request(self._workshop.old_package(WEB), Origin.COMMAND))
