@@ -19,8 +19,8 @@ from caissond.host.held_port import port_held_for_nobody
 from caissond.update.device import Device
 from caissond.update.recovery import settle
 from fixtures.engine import PrivateEngine
-from tests.docker.daemon_process import caissond
 from tests.docker.rig import Rig, rig_on
+from tests.docker.test_power_cut import kill_during_the_gate
 
 _HOLDS_AT = 12
 """There Docker 20.10 leaves the port behind."""
@@ -62,7 +62,7 @@ def test_old_release_runs_after_a_power_cut_though_its_port_was_held(
     restarts: list[str] = []
     with rig_on(tmp_path, own_client, own_engine.host) as rig:
         old = rig.run_old(restart_policy={"Name": "always"}, ports={"8080/tcp": _free_port()})
-        _kill_during_the_gate(rig)
+        kill_during_the_gate(rig)
         rig.client.containers.get(_new_name(rig)).stop(timeout=0)
         with _killed_at(own_engine, _HOLDS_AT), suppress(requests.RequestException, docker.errors.APIError):
             old.start()
@@ -87,16 +87,6 @@ def test_old_release_runs_after_a_power_cut_though_its_port_was_held(
         assert restarts == (["docker"] if was_held else [])
         assert ("docker.port_held" in rig.codes()) is was_held
     assert was_held or not own_client.version()["Version"].startswith("20.10.")
-
-
-def _kill_during_the_gate(rig: Rig) -> None:
-    rig.write_catalog(kind="running", timeout_secs=120, stable_secs=60)
-    rig.paths.inbox.mkdir(parents=True)
-    rig.package("1.1.0").rename(rig.paths.inbox / "release.edgepkg")
-    with caissond(rig.root, rig.host) as daemon:
-        daemon.wait_until_logged("watching it")
-        daemon.process.kill()
-        daemon.wait_for_death()
 
 
 def _new_name(rig: Rig) -> str:

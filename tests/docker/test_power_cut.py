@@ -16,7 +16,9 @@ def test_docker_alone_revives_the_old_release(
 ) -> None:
     with rig_on(tmp_path, own_client, own_engine.host) as rig:
         old = rig.run_old(restart_policy={"Name": policy})
-        _cut_power_during_the_gate(rig, own_engine)
+        kill_during_the_gate(rig)
+        own_engine.power_cut()
+        own_engine.start()
         rig.client.containers.get(str(old.id)).reload()
         assert (rig.container().id, rig.container().status, rig.release()) == (old.id, "running", "1.0.0")
         rig.write_catalog(kind="running", stable_secs=0.3)
@@ -27,7 +29,8 @@ def test_docker_alone_revives_the_old_release(
         assert rig.container().attrs["HostConfig"]["RestartPolicy"]["Name"] == policy
 
 
-def _cut_power_during_the_gate(rig: Rig, engine: PrivateEngine) -> None:
+def kill_during_the_gate(rig: Rig) -> None:
+    """caissond, while it watches 1.1.0."""
     rig.write_catalog(kind="running", timeout_secs=120, stable_secs=60)
     rig.paths.inbox.mkdir(parents=True)
     rig.package("1.1.0").rename(rig.paths.inbox / "release.edgepkg")
@@ -35,5 +38,3 @@ def _cut_power_during_the_gate(rig: Rig, engine: PrivateEngine) -> None:
         daemon.wait_until_logged("watching it")
         daemon.process.kill()
         daemon.wait_for_death()
-    engine.power_cut()
-    engine.start()

@@ -153,10 +153,8 @@ class Bench:
         seen.ended = facts.version
         seen.broken += broken_promises(facts, frozenset({release.version if trial.good else FIRST_VERSION}))
         # a sick one that was rolled back before the cut is refused when it comes once more
-        outcome, known = (
-            Outcome.SUCCEEDED if trial.good else Outcome.ROLLED_BACK,
-            outcomes_of(facts, release.version),
-        )
+        outcome = Outcome.SUCCEEDED if trial.good else Outcome.ROLLED_BACK
+        known = outcomes_of(facts, release.version)
         if outcome not in known:
             seen.broken.append(f"the package ended as {known}, not as {outcome}")
 
