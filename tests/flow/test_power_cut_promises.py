@@ -2,8 +2,10 @@
 database that is damaged but can be read.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +14,9 @@ from typing import Any
 import pytest
 
 from tests.device.cuts.facts import Facts
-from tests.device.cuts.promises import broken_promises, broken_without_caissond
+from tests.device.cuts.promises import allowed_without_caissond, broken_promises, broken_without_caissond
 from tests.flow.device import World, package
+from tests.flow.faults import Killed, cut_power
 
 OLD, NEW = "1.0.0", "2.0.0"
 BOTH = frozenset({OLD, NEW})
@@ -44,7 +47,7 @@ def whole(tmp_path: Path) -> Facts:
 
 def test_whole_device_keeps_all_promises(whole: Facts) -> None:
     assert broken_promises(whole, BOTH) == []
-    assert broken_without_caissond(whole, BOTH) == []
+    assert broken_without_caissond(whole, frozenset({("web", OLD)})) == []
 
 
 def with_container(**changes: object) -> Callable[[Facts], Facts]:
@@ -102,9 +105,41 @@ def test_what_is_broken_is_seen(whole: Facts, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [with_facts(containers=[]), with_container(State={"Running": False}), with_facts(version=NEW)]
+    "broken",
+    [
+        with_facts(containers=[]),
+        with_facts(containers=[CONTAINER, {**CONTAINER, "Name": "/web-caisson-new-1"}]),
+        with_container(State={"Running": False}),
+        with_container(Name="/web-caisson-new-1"),
+        with_facts(version=NEW),
+        with_facts(version=""),
+    ],
 )
 def test_release_that_docker_alone_did_not_bring_back_is_seen(
     whole: Facts, broken: Callable[[Facts], Facts]
 ) -> None:
-    assert broken_without_caissond(broken(whole), frozenset({OLD})) != []
+    assert broken_without_caissond(broken(whole), frozenset({("web", OLD)})) != []
+
+
+@pytest.mark.parametrize(
+    ("last_call", "expected"),
+    [
+        ("start", {("web", OLD)}),
+        ("rename", {("web", OLD), ("web", NEW), ("web-caisson-new", NEW)}),
+        ("none", {("web", NEW)}),
+    ],
+)
+def test_new_release_may_run_without_caissond_once_the_commit_is_begun(
+    tmp_path: Path, whole: Facts, last_call: str, expected: set[tuple[str, str]]
+) -> None:
+    world = World.make(tmp_path / "cut")
+
+    def cut(_number: int, call: str) -> None:
+        if call.split()[0] == last_call:
+            cut_power(world)
+
+    world.docker.after = cut
+    with suppress(Killed):
+        world.update(world.write_package(package(version=NEW)))
+    allowed = allowed_without_caissond(replace(whole, state=world.paths), NEW)
+    assert {(re.sub("-[0-9a-f]{8}$", "", name), version) for name, version in allowed} == expected

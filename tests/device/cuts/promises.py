@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 
 from caissond.errors import CaissonError
-from caissond.model.ids import TAG_DOMAIN, claim_of, keep_tag
-from caissond.model.records import Outcome
+from caissond.model.ids import TAG_DOMAIN, claim_of, keep_tag, new_name
+from caissond.model.records import Outcome, Status
 from caissond.report.bus import Bus
 from caissond.update.device import Device as State
 from caissond.wiring import look_at_device
@@ -28,14 +28,33 @@ def broken_promises(facts: Facts, allowed: frozenset[str]) -> list[str]:
         return [*_of_service(facts, allowed), *_of_images(facts, state), *_of_state(facts, state)]
 
 
-def broken_without_caissond(facts: Facts, allowed: frozenset[str]) -> list[str]:
-    """Promise 2: Docker alone has brought a release back, under the service's name."""
-    named = [one for one in facts.containers if one["Name"] == f"/{SERVICE}"]
-    if len(named) != 1 or not named[0]["State"]["Running"]:
-        return [f"without caissond {SERVICE} does not run: {[one['Name'] for one in facts.containers]}"]
-    if facts.version not in allowed:
-        return [f"without caissond {facts.version or 'nothing'} answers, expected {sorted(allowed)}"]
+def broken_without_caissond(facts: Facts, allowed: frozenset[tuple[str, str]]) -> list[str]:
+    """Promise 2: Docker alone has brought a release back.
+
+    Args:
+        allowed: containers and the versions that they may run, of which one has to.
+    """
+    running = [one["Name"].lstrip("/") for one in facts.containers if one["State"]["Running"]]
+    if [(name, facts.version) for name in running] not in [[one] for one in allowed]:
+        answer = f"{facts.version or 'nothing'} answers, of {running}"
+        return [f"without caissond {answer}, expected {' or '.join(map(str, sorted(allowed)))}"]
     return []
+
+
+def allowed_without_caissond(facts: Facts, version: str) -> frozenset[tuple[str, str]]:
+    """What Docker alone may have brought back of an update to this version (docs/restart-policies.md): the old release
+    until the commit was begun, then either, the new one maybe not yet under the service's name.
+    """
+    old, new = (SERVICE, FIRST_VERSION), (SERVICE, version)
+    if Outcome.SUCCEEDED in outcomes_of(facts, version):
+        return frozenset({new})
+    state = look_at_device(facts.state, Bus([]))
+    with closing(state.database):
+        for record in state.journal.unfinished():
+            commits = (status for step, status in record.statuses.items() if step.endswith("/commit"))
+            if any(status in (Status.DOING, Status.DONE) for status in commits):
+                return frozenset({old, new, (new_name(SERVICE, record.update_id), version)})
+    return frozenset({old})
 
 
 def _of_service(facts: Facts, allowed: frozenset[str]) -> Iterator[str]:
