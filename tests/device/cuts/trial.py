@@ -163,6 +163,9 @@ class Bench:
 
     def _boot_without_caissond(self, device: Device, trial: Trial, seen: "_Seen") -> None:
         device.machine.boot(kernel=_MASKED)
+        device.until(
+            "Docker is up", lambda: not device.machine.try_("systemctl", "is-active", "docker").status
+        )
         device.until("something answers", lambda: device.served_version() or _is_port_held(device))
         if not device.served_version():  # docs/restart-policies.md: the next boot brings it back
             device.machine.cut()
