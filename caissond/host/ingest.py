@@ -17,7 +17,15 @@ from typing import BinaryIO
 from caissond.errors import Conflict, DockerError, NotFound, Stopping
 from caissond.host.archive import Content, write_archive
 from caissond.host.docker import Docker, Inspect
-from caissond.host.loads import INGEST_LABEL, Load, count_known, is_containerd_store, plan_loads, plan_whole
+from caissond.host.loads import (
+    INGEST_LABEL,
+    Load,
+    count_known,
+    is_containerd_store,
+    plan_loads,
+    plan_probes,
+    plan_whole,
+)
 from caissond.host.read_ahead import ReadAhead, Staged
 from caissond.model.ids import ImageId, update_of_tag
 from caissond.package.image import Image
@@ -153,8 +161,25 @@ def _import(job: _Job, progress: _Progress) -> ImageId:
         return _load_all(job, (plan_whole(job.image),), progress)
     diff_ids = [layer.diff_id for layer in job.image.layers]
     known = count_known(diff_ids, _chains(job.docker))
+    _drop_orphans(job, known)
     progress.advance(sum(layer.size_bytes for layer in job.image.layers[:known]))
     return _load_all(job, plan_loads(job.image, known, job.mark), progress)
+
+
+def _drop_orphans(job: _Job, known: int) -> None:
+    """Have Docker delete the layers above the known ones that are registered and of no image: dockerd or the power was
+    gone in the middle of a load. Docker would take them for the package's own, and they may be empty (docs/ingest.md).
+    Layers go with the last image that has them, so they are given one.
+    """
+    adopted = []
+    with suppress(DockerError):  # where they end
+        for probe in plan_probes(job.image, known, job.mark):
+            job.docker.load(write_archive(probe, (), job.tag), lambda: None)
+            loaded = job.docker.inspect_image(job.tag)
+            check_loaded(loaded, probe, job.image)
+            adopted.append(str(loaded["Id"]))
+    for image in adopted:
+        _remove(job.docker, image)
 
 
 def _load_all(job: _Job, loads: Sequence[Load], progress: _Progress) -> ImageId:

@@ -87,6 +87,15 @@ def plan_loads(image: Image, known: int, mark: str) -> tuple[Load, ...]:
     )
 
 
+def plan_probes(image: Image, known: int, mark: str) -> Iterator[Load]:
+    """Archives without any layer, each one layer higher than the one before: Docker takes one where it has those layers
+    although no image has them.
+    """
+    for stop in range(known + 1, len(image.layers) + 1):
+        config = _config_between(image, stop, mark)
+        yield Load(config, _diff_ids(image.layers[:stop]), stop, is_last=False)
+
+
 def _portions(layers: Sequence[Layer], known: int) -> Iterator[int]:
     """Where each portion but the first begins."""
     missing_bytes = sum(layer.size_bytes for layer in layers[known:])

@@ -5,7 +5,7 @@ people, and Compose files, call them by. Only the commit sets the latter.
 from contextlib import suppress
 from dataclasses import dataclass
 
-from caissond.errors import Conflict
+from caissond.errors import Conflict, NotFound
 from caissond.model.ids import ImageId, UpdateId, ingest_tag, keep_tag
 from caissond.model.records import Part, Release
 from caissond.update.step_tools import Tools
@@ -58,8 +58,12 @@ class Tags:
                 self._docker.untag(tag)
 
     def release_new(self) -> None:
-        """The image goes with it, where it has no other name."""
+        """The image goes with it, where it has no other name; also where Docker was gone before it had that one."""
         self._docker.untag(self.ingest)
+        image = self._docker.find_image(self._part.release.digest)
+        if image is not None and not (image.get("RepoTags") or image.get("RepoDigests")):
+            with suppress(Conflict, NotFound):
+                self._docker.remove_image(image["Id"])
 
     def name_new(self, image: ImageId) -> None:
         """The package's name for it, and the Compose file's, are the new image's."""

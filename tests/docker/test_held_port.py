@@ -2,10 +2,7 @@
 came back. strace kills it at a given write, so that it is no matter of chance.
 """
 
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from socket import socket
 
@@ -19,6 +16,7 @@ from caissond.host.held_port import port_held_for_nobody
 from caissond.update.device import Device
 from caissond.update.recovery import settle
 from fixtures.engine import PrivateEngine
+from tests.docker.killed_at import WRITES, killed_at
 from tests.docker.rig import Rig, rig_on
 from tests.docker.test_power_cut import kill_during_the_gate
 
@@ -36,7 +34,10 @@ def test_held_port_is_known_and_free_once_docker_was_started_again(
         caissons = Docker(timeout_s=60, load_stall_s=60, environment={"DOCKER_HOST": own_engine.host})
         for write in _WRITES:
             container.stop(timeout=0)
-            with _killed_at(own_engine, write), suppress(requests.RequestException, docker.errors.APIError):
+            with (
+                killed_at(own_engine, WRITES, write),
+                suppress(requests.RequestException, docker.errors.APIError),
+            ):
                 container.start()
             own_engine.power_cut()
             own_engine.start()
@@ -64,7 +65,10 @@ def test_old_release_runs_after_a_power_cut_though_its_port_was_held(
         old = rig.run_old(restart_policy={"Name": "always"}, ports={"8080/tcp": _free_port()})
         kill_during_the_gate(rig)
         rig.client.containers.get(_new_name(rig)).stop(timeout=0)
-        with _killed_at(own_engine, _HOLDS_AT), suppress(requests.RequestException, docker.errors.APIError):
+        with (
+            killed_at(own_engine, WRITES, _HOLDS_AT),
+            suppress(requests.RequestException, docker.errors.APIError),
+        ):
             old.start()
         own_engine.power_cut()
         own_engine.start()
@@ -106,34 +110,3 @@ def _free_port() -> int:
     with closing(socket()) as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-@contextmanager
-def _killed_at(engine: PrivateEngine, write: int) -> Iterator[None]:
-    """dockerd gets SIGKILL in its n-th fdatasync from now on."""
-    inject = f"inject=fdatasync:signal=KILL:when={write}"
-    strace = subprocess.Popen(
-        [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=fdatasync",
-            "-e",
-            inject,
-            "-p",
-            str(engine.pid),
-        ]
-    )
-    status = Path(f"/proc/{engine.pid}/status")
-    while "TracerPid:\t0\n" in status.read_text():
-        assert strace.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.3)  # all of its threads
-    try:
-        yield
-    finally:
-        strace.kill()  # told to end, it would wait for what dockerd has started
-        strace.wait()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from caissond.package.compression import Compression
 from fixtures.engine import Engine, PrivateEngine, Version, private_engine
 from fixtures.shapes import Shape
 from tests.docker.ingest_rig import CLAIM, IngestRig, ignore, ingest_rig, read_archive
+from tests.docker.killed_at import RENAMES, killed_at
 
 CONTAINERD_STORE = {"features": {"containerd-snapshotter": True}}
 
@@ -232,6 +234,35 @@ def test_engine_killed_in_a_load_is_told_as_that_and_the_next_attempt_succeeds(
         rig.docker.on_sent = ignore
         assert rig.images() == []
         assert rig.load(path).bytes_read > 15 << 20
+
+
+def test_layers_that_a_power_cut_emptied_in_a_load_are_not_built_upon(
+    own_engine: PrivateEngine, tmp_path: Path
+) -> None:
+    """Docker keeps layers that are of no image, and takes them for the next archive's own."""
+    left = 0
+    with ingest_rig(own_engine.host, tmp_path) as rig:
+        for rename in range(1, 9):
+            path = rig.write(*(f"{word}{rename}" for word in "abc"), mb=1)
+            with killed_at(own_engine, RENAMES, rename), suppress(CaissonError):
+                rig.load(path)
+            own_engine.power_cut()
+            own_engine.start()
+            rig.undo()
+            rig.client.images.prune()  # as `Tags.release_new` does, which knows the image's ID
+            left += empty(own_engine.data_root)
+            rig.load(path)
+            assert empty(own_engine.data_root) == 3  # whole until now
+            rig.undo()
+    assert left
+
+
+def empty(data_root: Path) -> int:
+    """Take the content of the noise out of all layers: of how many that had some."""
+    fillers = [path for path in data_root.glob("overlay2/*/diff/filler") if path.stat().st_size]
+    for path in fillers:
+        path.write_bytes(b"")
+    return len(fillers)
 
 
 def test_full_disk_of_dockers_is_told_in_its_own_words(own_engine: PrivateEngine, tmp_path: Path) -> None:

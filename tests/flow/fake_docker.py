@@ -37,6 +37,8 @@ class FakeDocker(Docker):
         self.containers: dict[str, Inspect] = {}
         self.images: dict[str, Inspect] = {}
         self.tagged: dict[str, str] = {}
+        self.orphans: set[Chain] = set()
+        """Layers that are registered and of no image: dockerd was killed in a load. The next takes them as they are."""
         self.unsynced: set[Chain] = set()
         self.hollow: set[Chain] = set()
         """Layers that are registered, and whose files a power cut has emptied."""
@@ -136,11 +138,14 @@ class FakeDocker(Docker):
             if self.hollow.intersection(_chains(image["RootFS"]["Layers"]))
         }
 
+    def _registered(self) -> set[Chain]:
+        of_images = {chain for image in self.images.values() for chain in _chains(image["RootFS"]["Layers"])}
+        return of_images.union(*(_chains(list(orphan)) for orphan in self.orphans))
+
     def _forget_layers(self) -> None:
         """Layers go with the last image that has them."""
-        there = {chain for image in self.images.values() for chain in _chains(image["RootFS"]["Layers"])}
-        self.unsynced &= there
-        self.hollow &= there
+        self.unsynced &= self._registered()
+        self.hollow &= self._registered()
 
     def restart_with_live_restore(self) -> None:
         """dockerd alone ends and starts again: containers live on, and a parked `always` is revived beside them."""
@@ -265,7 +270,8 @@ class FakeDocker(Docker):
 
     def inspect_image(self, image: str) -> Inspect:
         with self._call("inspect-image", image):
-            return _copy(self.images[self._find_image(image)])
+            id = self._find_image(image)
+            return _copy({**self.images[id], "RepoTags": self._tags_of(id)})
 
     def tags(self) -> list[str]:
         with self._call("images"):
@@ -313,8 +319,10 @@ class FakeDocker(Docker):
                 content = {name: file.read() for name, file in files.items() if file}
             on_progress()
             (manifest,) = json.loads(content["manifest.json"])
-            self._check_layers(manifest, content)
-            image = self._keep_image(content[manifest["Config"]])
+            config = content[manifest["Config"]]
+            self._register_layers(json.loads(config)["rootfs"]["diff_ids"], manifest["Layers"], content)
+            with self._call("create-image"):
+                image = self._keep_image(config)
             self.tagged.update(dict.fromkeys(manifest["RepoTags"], image))
 
     # how it does it
@@ -334,17 +342,23 @@ class FakeDocker(Docker):
     def _tags_of(self, image: str) -> list[str]:
         return [tag for tag, id in self.tagged.items() if id == image]
 
-    def _check_layers(self, manifest: Inspect, content: dict[str, bytes]) -> None:
-        """A layer may be left out where an image has the chain up to it."""
-        diff_ids = json.loads(content[manifest["Config"]])["rootfs"]["diff_ids"]
-        chains = [image["RootFS"]["Layers"] for image in self.images.values()]
-        for number, (diff_id, name) in enumerate(zip(diff_ids, manifest["Layers"], strict=True), 1):
-            is_there = any(chain[:number] == diff_ids[:number] for chain in chains)
-            stored = content.get(name, b"")
-            if not is_there and f"sha256:{hashlib.sha256(stored).hexdigest()}" != diff_id:
-                raise DockerError("cannot load an image: no such file", code="docker.load_failed")
-            if not is_there:
-                self.unsynced.add(tuple(diff_ids[:number]))
+    def _register_layers(self, diff_ids: list[str], names: list[str], content: dict[str, bytes]) -> None:
+        """One after the other; what is there is not looked at. After an error those of this load are dropped."""
+        orphans = set(self.orphans)
+        try:
+            for chain, name in zip(_chains(diff_ids), names, strict=True):
+                if chain not in self._registered():
+                    self._register(chain, content.get(name, b""))
+        except DockerError:
+            self.orphans = orphans
+            raise
+
+    def _register(self, chain: Chain, stored: bytes) -> None:
+        if f"sha256:{hashlib.sha256(stored).hexdigest()}" != chain[-1]:
+            raise DockerError("cannot load an image: no such file", code="docker.load_failed")
+        with self._call("register-layer"):
+            self.orphans.add(chain)
+            self.unsynced.add(chain)
 
     def _check_free(self, name: str) -> None:
         if name in self.named():
@@ -353,6 +367,7 @@ class FakeDocker(Docker):
     def _keep_image(self, config: bytes) -> str:
         document = json.loads(config)
         id = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        self.orphans.difference_update(_chains(document["rootfs"]["diff_ids"]))
         self.images[id] = {
             "Id": id,
             "Config": document.get("config") or {},

@@ -182,9 +182,13 @@ def lose_state(world: World) -> None:
 
 
 def settled_without_state(trial: Trial) -> list[str]:
-    """The same when the database is deleted before."""
+    """The same when the database is deleted before. Nobody can tell then whose an image without a name is: it stays
+    until somebody prunes.
+    """
     lift(trial.world)
     lose_state(trial.world)
+    if trial.armed.struck[0].endswith("create-image"):
+        prune(trial.world)
     trial.world.settle()
     return trial.world.broken_promises()
 
