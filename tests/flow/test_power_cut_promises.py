@@ -13,8 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.device.cuts.facts import Facts
-from tests.device.cuts.promises import allowed_without_caissond, broken_promises, broken_without_caissond
+from caissond.model.ids import claim_of, keep_tag
+from tests.device.cuts.facts import STATE_FOLDER, Facts
+from tests.device.cuts.promises import (
+    NEVER,
+    allowed_without_caissond,
+    broken_promises,
+    broken_without_caissond,
+    forgotten,
+)
 from tests.flow.device import World, package
 from tests.flow.faults import Killed, cut_power
 
@@ -25,7 +32,8 @@ CONTAINER: dict[str, Any] = {
     "Image": "sha256:1",
     "State": {"Running": True, "Status": "running"},
     "Config": {"Env": ["PATH=/bin", "SITE=north", f"RELEASE={OLD}"], "Labels": {"site": "north"}},
-    "HostConfig": {"RestartPolicy": {"Name": "always"}, "Memory": 64 << 20},
+    "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}, "Memory": 64 << 20},
+    "Mounts": [{"Type": "volume", "Name": "web-data", "Destination": "/data"}],
 }
 
 
@@ -36,13 +44,21 @@ def whole(tmp_path: Path) -> Facts:
     world.update(world.write_package(package()))
     return Facts(
         containers=[deepcopy(CONTAINER)],
-        tags={f"example/web:{OLD}": "sha256:1", f"example/web:{NEW}": "sha256:2"},
+        tags={f"example/web:{OLD}": "sha256:1"} | dict.fromkeys(_kept(world), "sha256:0"),
         untagged=[],
         version=OLD,
+        filler="",
         note="kept",
         state=world.paths,
         leftovers=[],
     )
+
+
+def _kept(world: World) -> list[str]:
+    """The tag by which the release before the last one is kept, on a device whose state is where it is by default."""
+    with world.device() as device:
+        installed = device.releases.all_installed()
+    return [keep_tag(claim_of(Path(STATE_FOLDER)), one.update_id, one.release.service) for one in installed]
 
 
 def test_whole_device_keeps_all_promises(whole: Facts) -> None:
@@ -80,6 +96,12 @@ def with_sql(statement: str) -> Callable[[Facts], Facts]:
     return change
 
 
+def damage(facts: Facts) -> Facts:
+    """A database was moved aside."""
+    facts.state.database.with_name("state.db.damaged-1").touch()
+    return facts
+
+
 BROKEN = {
     "there are the containers": with_facts(containers=[CONTAINER, {**CONTAINER, "Name": "/web-parked"}]),
     "the service is exited": with_container(State={"Running": False, "Status": "exited"}),
@@ -87,11 +109,17 @@ BROKEN = {
     "its image is": with_container(Image="sha256:2"),
     "its environment is": with_container(Config__Env=["PATH=/bin", "SITE=north", f"RELEASE={NEW}"]),
     "its labels are": with_container(Config__Labels={}),
-    "its policy is": with_container(HostConfig__RestartPolicy__Name="no"),
+    "its policy is": with_container(HostConfig__RestartPolicy__Name="always"),
+    "its mounts are": with_container(Mounts=[]),
+    "a layer of its image": with_facts(filler="0" * 64),
     "its volume does not hold": with_facts(note=""),
     "there are the private tags": with_facts(
         tags={f"example/web:{OLD}": "sha256:1", "caisson.invalid/ingest-1:1": "sha256:3"}
     ),
+    "there are the tags": with_facts(
+        tags={f"example/web:{OLD}": "sha256:1", f"example/web:{NEW}": "sha256:2"}
+    ),
+    "the database was damaged": lambda facts: damage(facts),
     "there are images without a name": with_facts(untagged=["sha256:4"]),
     "the work folder holds": with_facts(leftovers=["/var/lib/caisson/work/1"]),
     "is said to be installed": with_facts(version=NEW),
@@ -143,3 +171,29 @@ def test_new_release_may_run_without_caissond_once_the_commit_is_begun(
         world.update(world.write_package(package(version=NEW)))
     allowed = allowed_without_caissond(replace(whole, state=world.paths), NEW)
     assert {(re.sub("-[0-9a-f]{8}$", "", name), version) for name, version in allowed} == expected
+
+
+@pytest.mark.parametrize("code", sorted(NEVER))
+def test_what_caissond_may_not_have_to_say_is_seen(whole: Facts, code: str) -> None:
+    assert broken_promises(whole, BOTH, ["media.done", code]) == [f"caissond says {code}"]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_lost"),
+    [
+        (["update.started", "update.committed"], {"1.2.3": False, NEW: True}),
+        (["update.started"], {"1.2.3": False, NEW: True}),
+        (["update.rolled_back"], {"1.2.3": True, NEW: True}),
+        (["package.received"], {"1.2.3": False, NEW: False}),
+    ],
+)
+def test_what_was_said_before_the_cut_is_known_after_it(
+    whole: Facts, said: list[str], is_lost: dict[str, bool]
+) -> None:
+    assert {version: bool(forgotten(whole, version, said)) for version in is_lost} == is_lost
+
+
+def test_state_that_cannot_be_read_is_seen(whole: Facts) -> None:
+    whole.state.database.write_bytes(b"SQLite format 3\0" + bytes(8192))
+    (broken,) = broken_promises(whole, BOTH)
+    assert "cannot be read" in broken

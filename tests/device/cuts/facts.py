@@ -25,6 +25,8 @@ class Facts:
     untagged: list[str]
     version: str
     """What the service itself tells, asked over HTTP; empty when it does not answer."""
+    filler: str
+    """The digest of a large file of the service's image, read from its own filesystem; empty when it has none."""
     note: str
     """What the service had written to its volume before."""
     state: Paths
@@ -33,7 +35,7 @@ class Facts:
 
 
 _LOOK = f"""\
-import http.client, json, os, socket
+import hashlib, http.client, json, os, socket, time
 
 class Docker(http.client.HTTPConnection):
     def connect(self):
@@ -46,24 +48,33 @@ def ask(path):
     return json.load(connection.getresponse())
 
 def served():
-    connection = http.client.HTTPConnection("127.0.0.1", {PORT}, timeout=30)
-    try:
-        connection.request("GET", "/version")
-        return connection.getresponse().read().decode().strip()
-    except (OSError, http.client.HTTPException):
-        return ""
+    for _ in range(10):
+        connection = http.client.HTTPConnection("127.0.0.1", {PORT}, timeout=30)
+        try:
+            connection.request("GET", "/version")
+            return connection.getresponse().read().decode().strip()
+        except (OSError, http.client.HTTPException):
+            time.sleep(2)
+    return ""
 
-def note():
+def read(path):
     try:
-        return open("/var/lib/docker/volumes/web-data/_data/note").read().strip()
+        return open(path, "rb").read()
     except OSError:
-        return ""
+        return b""
 
+def filler(container):
+    folder = container["GraphDriver"]["Data"]["MergedDir"]
+    content = read(folder + "/filler") if container["State"]["Running"] else b""
+    return hashlib.sha256(content).hexdigest() if content else ""
+
+containers = [ask(f"/containers/{{one['Id']}}/json") for one in ask("/containers/json?all=1")]
 print(json.dumps(dict(
-    containers=[ask(f"/containers/{{one['Id']}}/json") for one in ask("/containers/json?all=1")],
+    containers=containers,
+    filler="".join(map(filler, containers)),
     images=[(one["Id"], one["RepoTags"] or []) for one in ask("/images/json")],
     version=served(),
-    note=note(),
+    note=read("/var/lib/docker/volumes/web-data/_data/note").decode().strip(),
     leftovers=[
         os.path.join(folder, name)
         for top in ("work", "inbox")
@@ -84,6 +95,7 @@ def gather(device: Device, folder: Path) -> Facts:
         tags=tags,
         untagged=[image for image, _ in seen["images"] if image not in tags.values()],
         version=seen["version"],
+        filler=seen["filler"],
         note=seen["note"],
         state=_copy_state(device, folder),
         leftovers=seen["leftovers"],

@@ -41,8 +41,12 @@ class Trial:
     way: Way
     good: bool
     back: Return
+    from_gate: bool
+    """Whether the time is counted from the moment that the new release runs: what comes then is short, and has the
+    commit in it.
+    """
     fraction: float
-    """Of the time that an uncut update takes."""
+    """Of the time that an uncut update takes, from its beginning or from the gate on."""
 
 
 def plan_trial(seed: int, number: int) -> Trial:
@@ -57,6 +61,7 @@ def plan_trial(seed: int, number: int) -> Trial:
         way=way,
         good=chance.random() < 0.65,
         back=_return(number, way, chance),
+        from_gate=number % 4 == 3,
         fraction=spread * _PAST_THE_END,
     )
 

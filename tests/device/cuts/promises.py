@@ -1,7 +1,8 @@
 """What has to be so once caissond has settled after a power cut, as sentences about what is not."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from caissond.errors import CaissonError
@@ -10,22 +11,54 @@ from caissond.model.records import Outcome, Status
 from caissond.report.bus import Bus
 from caissond.update.device import Device as State
 from caissond.wiring import look_at_device
-from fixtures.machine.releases import FIRST_VERSION, SERVICE, reference
+from fixtures.machine.ready import RELEASES
+from fixtures.machine.releases import FIRST_VERSION, SERVICE, Release, filler_digest, reference
 from tests.device.cuts.facts import STATE_FOLDER, Facts
 
+NEVER = frozenset(
+    {
+        "daemon.failed",
+        "store.failed",
+        "store.corrupt",
+        "store.rebuilt",
+        "store.audit_broken",
+        "update.step_stuck",
+    }
+)
+"""What caissond may not have to say after a power cut."""
 
-def broken_promises(facts: Facts, allowed: frozenset[str]) -> list[str]:
+
+def broken_promises(facts: Facts, allowed: frozenset[str], said: Collection[str] = ()) -> list[str]:
     """What is not as it has to be.
 
     Args:
         allowed: versions of which one has to run.
+        said: the codes of what caissond has said since the power came back.
     """
     try:
         state = look_at_device(facts.state, Bus([]))
+        with closing(state.database):
+            found = [*_of_service(facts, allowed), *_of_images(facts, state), *_of_state(facts, state)]
     except CaissonError as exc:
-        return [f"the state cannot be read: {exc.message}"]
-    with closing(state.database):
-        return [*_of_service(facts, allowed), *_of_images(facts, state), *_of_state(facts, state)]
+        found = [f"the state cannot be read: {exc.message}"]
+    return [*found, *(f"caissond says {code}" for code in sorted(NEVER.intersection(said)))]
+
+
+def forgotten(facts: Facts, version: str, said: Collection[str]) -> list[str]:
+    """What caissond had said before the power went, and what is no longer so.
+
+    Args:
+        said: the codes of what it had said.
+    """
+    known = outcomes_of(facts, version)
+    lost = []
+    if "update.started" in said and not outcomes_of(facts, version, retries=True):
+        lost.append("an update had begun, and the history does not know it")
+    if "update.committed" in said and Outcome.SUCCEEDED not in known:
+        lost.append(f"it had said that {version} is committed, the history says {known}")
+    if "update.rolled_back" in said and Outcome.ROLLED_BACK not in known:
+        lost.append(f"it had said that {version} was rolled back, the history says {known}")
+    return lost
 
 
 def broken_without_caissond(facts: Facts, allowed: frozenset[tuple[str, str]]) -> list[str]:
@@ -43,7 +76,7 @@ def broken_without_caissond(facts: Facts, allowed: frozenset[tuple[str, str]]) -
 
 def allowed_without_caissond(facts: Facts, version: str) -> frozenset[tuple[str, str]]:
     """What Docker alone may have brought back of an update to this version (docs/restart-policies.md): the old release
-    until the commit was begun, then either, the new one maybe not yet under the service's name.
+    until the commit was begun, then either, the new one maybe not yet under the service's name, then the new one.
     """
     old, new = (SERVICE, FIRST_VERSION), (SERVICE, version)
     if Outcome.SUCCEEDED in outcomes_of(facts, version):
@@ -51,8 +84,10 @@ def allowed_without_caissond(facts: Facts, version: str) -> frozenset[tuple[str,
     state = look_at_device(facts.state, Bus([]))
     with closing(state.database):
         for record in state.journal.unfinished():
-            commits = (status for step, status in record.statuses.items() if step.endswith("/commit"))
-            if any(status in (Status.DOING, Status.DONE) for status in commits):
+            (commit,) = [status for step, status in record.statuses.items() if step.endswith("/commit")]
+            if commit is Status.DONE:
+                return frozenset({new})
+            if commit in (Status.DOING, Status.UNDOING):
                 return frozenset({old, new, (new_name(SERVICE, record.update_id), version)})
     return frozenset({old})
 
@@ -75,8 +110,13 @@ def _of_service(facts: Facts, allowed: frozenset[str]) -> Iterator[str]:
         yield f"its environment is {config['Env']}"
     if config["Labels"].get("site") != "north":
         yield f"its labels are {config['Labels']}"
-    if host["RestartPolicy"]["Name"] != "always" or host["Memory"] != 64 << 20:
+    if host["RestartPolicy"]["Name"] != "unless-stopped" or host["Memory"] != 64 << 20:
         yield f"its policy is {host['RestartPolicy']['Name']}, its memory {host['Memory']}"
+    if facts.filler != _fillers().get(facts.version):
+        yield "a layer of its image does not hold what it held in the package"
+    mounts = [(one["Type"], one.get("Name"), one["Destination"]) for one in container["Mounts"]]
+    if mounts != [("volume", "web-data", "/data")]:
+        yield f"its mounts are {mounts}"
     if facts.note != "kept":
         yield "its volume does not hold what it had written"
 
@@ -87,8 +127,11 @@ def _of_images(facts: Facts, state: State) -> Iterator[str]:
         keep_tag(claim, known.update_id, known.release.service) for known in state.releases.all_installed()
     }
     private = {tag for tag in facts.tags if tag.startswith(TAG_DOMAIN)}
-    if private - expected:
-        yield f"there are the private tags {sorted(private - expected)}"
+    if private != expected:
+        yield f"there are the private tags {sorted(private)}, expected {sorted(expected)}"
+    public = set(facts.tags) - private
+    if public != {reference(FIRST_VERSION), reference(facts.version)}:
+        yield f"there are the tags {sorted(public)}"
     if facts.untagged:
         yield f"there are images without a name: {facts.untagged}"
 
@@ -108,18 +151,31 @@ def _of_state(facts: Facts, state: State) -> Iterator[str]:
     known = installed.release.version if installed else FIRST_VERSION
     if known != facts.version:
         yield f"{known} is said to be installed, {facts.version} runs"
+    if moved := sorted(path.name for path in state.paths.state_dir.glob("*.damaged-*")):
+        yield f"the database was damaged: {moved}"
     if any(verdict.unsettled for verdict in state.history.newest()):
         yield "a way back is stuck"
     if any(Path(path).is_relative_to(Path(STATE_FOLDER, "work")) for path in facts.leftovers):
         yield f"the work folder holds {facts.leftovers}"
 
 
-def outcomes_of(facts: Facts, version: str) -> list[Outcome]:
-    """How a release ended, each time that it had its turn to the end; the newest first."""
+def outcomes_of(facts: Facts, version: str, *, retries: bool = False) -> list[Outcome]:
+    """How a release ended, each time that it had its turn to the end; the newest first.
+
+    Args:
+        retries: also when it is to be tried again.
+    """
     state = look_at_device(facts.state, Bus([]))
     with closing(state.database):
         return [
             verdict.outcome
             for verdict in state.history.newest()
-            if version in [part.version for part in verdict.parts] and not verdict.retry
+            if version in [part.version for part in verdict.parts] and (retries or not verdict.retry)
         ]
+
+
+@cache
+def _fillers() -> dict[str, str]:
+    return {
+        release.version: filler_digest(release) for release in (*RELEASES, Release(version=FIRST_VERSION))
+    }

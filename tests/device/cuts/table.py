@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tests.device.cuts.plan import Return
 from tests.device.cuts.trial import Result
 
 _HEAD = (
@@ -10,6 +11,7 @@ _HEAD = (
     "power back with",
     "cut at, s",
     "cut when caissond had said last",
+    "cut off",
     "found",
     "ended",
     "s",
@@ -25,7 +27,16 @@ def format_table(results: Sequence[Result]) -> str:
     ]
     broken = [result for result in results if result.broken]
     violations = [format_violation(result) for result in broken]
-    return "\n".join([*lines, *violations, f"{len(results)} power cuts, {len(broken)} violations"])
+    recovered = sum(result.recovered for result in results)
+    again = sum(result.boots > 1 + (result.back == Return.NO_CAISSON) for result in results)
+    return "\n".join(
+        [
+            *lines,
+            *violations,
+            f"{len(results)} power cuts, {len(broken)} violations; {recovered} cut an update off; "
+            f"{again} needed another boot to free a port",
+        ]
+    )
 
 
 def format_line(result: Result) -> str:
@@ -45,5 +56,6 @@ def format_violation(result: Result) -> str:
 def _row(result: Result) -> tuple[str, ...]:
     return (
         f"{result.seed}/{result.number}", result.package, result.back, f"{result.instant_s:.1f}",
-        result.step, result.found or "-", result.ended or "-", f"{result.seconds:.0f}",
+        result.step, "yes" if result.recovered else "no", result.found or "-", result.ended or "-",
+        f"{result.seconds:.0f}",
     )  # fmt: skip
