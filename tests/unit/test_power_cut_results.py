@@ -29,7 +29,7 @@ def test_what_was_broken_once_stays_broken(tmp_path: Path) -> None:
     assert load(tmp_path, WHOLE, BROKEN, WHOLE) == {1: BROKEN}
 
 
-def test_sum_tells_how_many_hit_an_update(tmp_path: Path) -> None:
+def test_sum_tells_how_many_hit_an_update() -> None:
     table = format_table([WHOLE, replace(BROKEN, number=2, recovered=False, boots=2)])
     assert table.endswith(
         "2 power cuts, 1 violations; 1 cut an update off; 1 needed another boot to free a port"
