@@ -71,3 +71,13 @@ def _docker_started(device: Device) -> int:
 
 def _property(device: Device, name: str, unit: str = "caissond") -> str:
     return device.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+
+def test_sandbox_is_as_tight_as_promised(device: Device) -> None:
+    """By the systemd that runs it; the threshold is in tenths. Nothing is wrong with any unit of the package."""
+    scored = ("systemd-analyze", "security", "--threshold=25", "--no-pager", "caissond.service")
+    print(device.run(*scored, deadline_s=120).splitlines()[-1])
+    units = [path for path in device.run("dpkg", "-L", "caisson").splitlines() if "/systemd/system/" in path]
+    assert "/usr/lib/systemd/system/caissond.service" in units
+    verified = device.machine.try_("systemd-analyze", "verify", "--man=no", *units, deadline_s=120)
+    assert (verified.status, verified.out, verified.err) == (0, "", "")
