@@ -19,8 +19,8 @@ def test_good_release_on_a_stick_runs(device: Device, fs: Fs) -> None:
     device.await_event("package.received")
     device.until("it flickers: do not remove", lambda: device.led("numlock").startswith("timer"))
     device.await_event("update.committed", service="web", version="1.1.0")
-    device.await_event("media.receipt")
     device.await_event("media.done")
+    assert device.codes().index("media.receipt") < device.codes().index("media.done")
     device.until("it is on: a success", lambda: device.led("capslock") == "on")
     assert device.led("scrolllock") == "off"
     assert "the service runs the new release" in device.machine.console.read_text()
@@ -90,3 +90,40 @@ def test_stick_that_is_in_at_boot_is_served_once(off: Device) -> None:
     off.until("nothing goes on", off.is_settled)
     assert "update.started" not in off.codes()
     assert off.version() == "1.1.0"
+
+
+def test_restart_of_the_daemon_leaves_the_stick_mounted_and_served(device: Device) -> None:
+    device.plug(stick_with(device, device.package(SMALL)))
+    device.await_event("media.done")
+    mount = _mount(device)
+    device.mark()
+    device.run("systemctl", "restart", "caissond")
+    device.await_event("media.done")
+    device.until("nothing goes on", device.is_settled)
+    assert "update.started" not in device.codes()
+    assert _mount(device) == mount
+    assert device.version() == "1.1.0"
+
+
+def _mount(device: Device) -> str:
+    """The stick's line in the mount table of the whole machine, which begins with the number of the mount (proc(5))."""
+    table = device.run("cat", "/proc/1/mountinfo")
+    (mount,) = [line for line in table.splitlines() if f" {MEDIA}/" in line]
+    return mount
+
+
+def test_package_on_the_second_partition_of_a_stick_in_a_hub_runs(device: Device) -> None:
+    """The other one has nothing for anybody, and gets no receipt."""
+    package = device.package(SMALL)
+    partitions = (Partition(files={"holiday.jpg": b"sun"}), Partition(Fs.EXT4, {package.name: package}))
+    image = make_stick(device.folder / "stick.img", *partitions)
+    stick = device.plug(image, hub=True)
+    device.await_event("update.committed", version="1.1.0")
+    device.await_event("media.done", 20, medium="sda2")
+    device.await_event("media.empty", 10, medium="sda1")
+    assert device.codes().index("media.receipt") < device.codes().index("media.done")
+    assert device.version() == "1.1.0"
+    device.machine.yank(stick)
+    device.until("nothing is mounted", lambda: not device.run("ls", MEDIA))
+    receipts = [list_stick(image, RECEIPTS, *partitions, number=number) for number in (1, 2)]
+    assert [len(names) for names in receipts] == [0, 2]
