@@ -127,3 +127,23 @@ def test_package_on_the_second_partition_of_a_stick_in_a_hub_runs(device: Device
     device.until("nothing is mounted", lambda: not device.run("ls", MEDIA))
     receipts = [list_stick(image, RECEIPTS, *partitions, number=number) for number in (1, 2)]
     assert [len(names) for names in receipts] == [0, 2]
+
+
+def test_stick_may_go_only_after_the_packages_on_all_its_partitions(device: Device) -> None:
+    """The first one is mounted later than the second, in the middle of its update."""
+    dropin, sign = "/run/systemd/system/caisson-media@sda1.service.d", "/run/not-so-late"
+    late = f"[Service]\nExecStartPre=sh -c 'until test -e {sign}; do sleep 0.1; done'\n"
+    device.run("mkdir", dropin)
+    device.machine.agent.write(f"{dropin}/test.conf", late.encode())
+    device.run("systemctl", "daemon-reload")
+    large, small = device.package(LARGE), device.package(SMALL)
+    partitions = (Partition(files={large.name: large}), Partition(Fs.EXT4, {small.name: small}))
+    device.plug(make_stick(device.folder / "stick.img", *partitions))
+    device.await_event("update.stopping_old", 20)
+    device.run("touch", sign)
+    device.until("both are mounted", lambda: f"{MEDIA}/sda1 " in device.run("cat", "/proc/1/mountinfo"), 10)
+    assert "media.done" not in device.codes()
+    device.await_event("update.committed", version="2.0.0")
+    device.await_event("media.done", medium="sda1")
+    codes = device.codes()
+    assert codes.index("media.done") > codes.index("package.received", codes.index("update.committed"))
