@@ -45,6 +45,10 @@ class Places:
         self.fruitless: frozenset[Path] = frozenset()
         """Media with nothing on them that gets a turn, though they are not empty, by the last look."""
 
+    def is_known(self, path: Path) -> bool:
+        """Whether this medium was there at the last look."""
+        return path in self._known
+
     def look(self) -> tuple[list[Found], float | None]:
         """Look at every place once.
 

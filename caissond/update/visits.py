@@ -14,13 +14,17 @@ from caissond.update.media_reports import MediaReports
 class Visits:
     """The media that are there, and what is still to be done with each. For one thread."""
 
-    def __init__(self, device: Device, media: Callable[[], tuple[Place, ...]]) -> None:
+    def __init__(
+        self, device: Device, media: Callable[[], tuple[Place, ...]], *, is_known: Callable[[Path], bool]
+    ) -> None:
         """
         Args:
             media: the places that are mounted now.
+            is_known: whether a medium was there when somebody looked last.
         """
         self._device = device
         self._media = media
+        self._is_known = is_known
         self._reports = MediaReports(device, left_in=self._mounted())
         self._to_try: dict[Path, set[Path]] = {}
         """By medium: the packages on it that have not been tried in this round."""
@@ -125,12 +129,15 @@ class Visits:
             return
         self._finished.add(place)
         stick = self._on_the_stick_of(place)
-        if any(self._has_packages(other) or other in self._growing for other in stick):
+        if any(self._may_have_packages(other) for other in stick):
             return
         for done in sorted(stick & self._finished):
             self._finished.discard(done)
             self._safe.add(done)
             self._device.bus.tell("media.done", f"{done.name}: may be removed", medium=done.name)
+
+    def _may_have_packages(self, place: Path) -> bool:
+        return self._has_packages(place) or place in self._growing or not self._is_known(place)
 
     def _has_packages(self, place: Path) -> bool:
         """Those that are still to be read."""

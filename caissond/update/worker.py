@@ -55,7 +55,7 @@ class Worker:
         """
         self._device = device
         self._scanner = scanner
-        self._visits = Visits(device, media)
+        self._visits = Visits(device, media, is_known=lambda path: self._places.is_known(path))
         self._places = Places(device, scanner, media, on_gone=self._visits.forget)
         self._on_scanned = on_scanned
         self._patience = Patience()

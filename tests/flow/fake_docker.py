@@ -172,6 +172,10 @@ class FakeDocker(Docker):
         """`docker system prune -f`: stopped containers and untagged, unused images."""
         for id in [id for id, container in self.containers.items() if not container["State"]["Running"]]:
             del self.containers[id]
+        self.prune_images()
+
+    def prune_images(self) -> None:
+        """`docker image prune -f`."""
         used = {container["Image"] for container in self.containers.values()} | set(self.tagged.values())
         self.images = {id: image for id, image in self.images.items() if id in used}
         self._forget_layers()

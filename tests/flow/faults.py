@@ -188,7 +188,7 @@ def settled_without_state(trial: Trial) -> list[str]:
     lift(trial.world)
     lose_state(trial.world)
     if trial.armed.struck[0].endswith("create-image"):
-        prune(trial.world)
+        trial.world.docker.prune_images()
     trial.world.settle()
     return trial.world.broken_promises()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from caissond.intake.scan import Origin, Place
+from caissond.model.events import Event
 from tests.flow.device import World, package
 from tests.flow.test_visits import Stick
 
@@ -97,5 +98,39 @@ def test_partition_that_is_unmounted_keeps_nobody_waiting_any_more(halves: Halve
         worker.look()
         assert halves.done() == []
         del halves.mounted[SECOND]
+        worker.look()
+    assert halves.done() == [FIRST]
+
+
+def test_partition_that_is_mounted_in_the_middle_of_an_update_is_looked_at_first(halves: Halves) -> None:
+    second = halves.mounted.pop(SECOND)
+    (halves.mounted[FIRST] / "a.edgepkg").write_bytes(PACKAGES[SECOND])
+    (second / "a.edgepkg").write_bytes(PACKAGES[FIRST])
+
+    def mount(event: Event) -> None:
+        if event.code == "update.loading":
+            halves.mounted[SECOND] = second
+
+    halves.world.on_event = mount
+    with halves.worker() as worker:
+        worker.look()
+        assert "update.committed" in halves.told()
+        assert halves.done() == []
+        worker.look()
+    assert halves.done() == [FIRST, SECOND]
+
+
+def test_partition_that_is_found_empty_in_the_end_keeps_nobody_waiting(halves: Halves) -> None:
+    second = halves.mounted.pop(SECOND)
+    (halves.mounted[FIRST] / "a.edgepkg").write_bytes(PACKAGES[SECOND])
+
+    def mount(event: Event) -> None:
+        if event.code == "update.loading":
+            halves.mounted[SECOND] = second
+
+    halves.world.on_event = mount
+    with halves.worker() as worker:
+        worker.look()
+        assert halves.done() == []
         worker.look()
     assert halves.done() == [FIRST]
