@@ -53,7 +53,8 @@ def _sentence(verdict: Verdict) -> tuple[str, str]:
     name = verdict.package
     if verdict.outcome is Outcome.POSTPONED:
         hint = f"; {verdict.hint}" if verdict.hint else ""
-        code = verdict.code if verdict.code in LATER_CODES else "update.postponed"
+        tells_why = verdict.code in LATER_CODES or verdict.code.startswith("hook.")
+        code = verdict.code if tells_why else "update.postponed"
         return code, f"{name}: has to wait: {verdict.message}{hint}"
     if verdict.outcome is Outcome.REFUSED:
         return verdict.code, f"{name}: refused: {verdict.message}"

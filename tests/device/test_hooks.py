@@ -21,7 +21,7 @@ def test_hook_holds_an_update_up_refuses_it_and_lets_it_run(device: Device) -> N
     _write_hook(device)
     _answer(device, 75)
     device.drop(SMALL)
-    assert "the door is open" in device.await_event("update.postponed")["MESSAGE"]
+    assert "the door is open" in device.await_event("hook.later")["MESSAGE"]
     _answer(device, 1)
     assert "the door is open" in device.await_event("hook.refused")["MESSAGE"]
     device.until("the inbox is empty", lambda: device.run("ls", "/var/lib/caisson/inbox") == "")

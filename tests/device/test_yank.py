@@ -13,14 +13,22 @@ from tests.device.sticks import MEDIA, stick_with
 _SLOW = 1_000_000
 """Bytes per second: the machine has to notice in the middle of it."""
 _SHARES = (0.02, 0.3, 0.6, 0.95)
+_MORE = tuple(number / 20 for number in range(1, 20))
 
 
-@pytest.mark.parametrize("fs", [Fs.VFAT, pytest.param(Fs.EXT4, marks=pytest.mark.long)])
-def test_pulled_stick_leaves_the_service_alone(device: Device, fs: Fs) -> None:
+@pytest.mark.parametrize(
+    ("fs", "shares"),
+    [
+        (Fs.VFAT, _SHARES),
+        pytest.param(Fs.VFAT, _MORE, marks=pytest.mark.long),
+        pytest.param(Fs.EXT4, _SHARES, marks=pytest.mark.long),
+    ],
+)
+def test_pulled_stick_leaves_the_service_alone(device: Device, fs: Fs, shares: tuple[float, ...]) -> None:
     """At each offset of the copy; at last it stays in."""
     package = device.package(LARGE)
     image = make_stick(device.folder / "stick.img", Partition(fs, {package.name: package}))
-    for share in _SHARES:
+    for share in shares:
         device.mark()
         stick = device.plug(image, bytes_per_s=_SLOW)
         device.await_event("package.received")

@@ -67,6 +67,7 @@ def test_hook_that_says_later_leaves_the_package_for_another_time(world: World) 
     verdict = update(world, path)
     assert (verdict.outcome, verdict.code, verdict.retry) == (Outcome.POSTPONED, "hook.later", True)
     assert dump(world) == before
+    assert [event.code for event in world.events][-1] == "hook.later"
     add_hook(world, "exit 0")
     assert update(world, path).outcome is Outcome.SUCCEEDED
 
@@ -81,6 +82,7 @@ def test_hook_that_hangs_puts_the_update_off(world: World) -> None:
     add_hook(world, "sleep 60")
     verdict = update(world, world.write_package(package()), timeout_s=1)
     assert (verdict.outcome, verdict.code) == (Outcome.POSTPONED, "hook.timed_out")
+    assert [event.code for event in world.events][-1] == "hook.timed_out"
     assert world.broken_promises() == []
 
 
