@@ -122,7 +122,7 @@ def check_loaded(loaded: Inspect, load: Load, image: Image) -> None:
         DockerError: `docker.load_mismatch`.
     """
     wanted = list(load.diff_ids), image.os, image.architecture
-    found = (loaded.get("RootFS") or {}).get("Layers") or [], loaded.get("Os"), loaded.get("Architecture")
+    found = _layers(loaded), loaded.get("Os"), loaded.get("Architecture")
     if found != wanted:
         raise DockerError(
             f"cannot use the loaded image: Docker has {found}, not {wanted}", code="docker.load_mismatch"
@@ -172,12 +172,13 @@ def _drop_orphans(job: _Job, known: int) -> None:
     Layers go with the last image that has them, so they are given one.
     """
     adopted = []
-    with suppress(DockerError):  # where they end
-        for probe in plan_probes(job.image, known, job.mark):
+    for probe in plan_probes(job.image, known, job.mark):
+        with suppress(DockerError):  # refused where they end; what came of it is looked at
             job.docker.load(write_archive(probe, (), job.tag), lambda: None)
-            loaded = job.docker.inspect_image(job.tag)
-            check_loaded(loaded, probe, job.image)
-            adopted.append(str(loaded["Id"]))
+        loaded = job.docker.find_image(job.tag)
+        if loaded is None or _layers(loaded) != list(probe.diff_ids):
+            break
+        adopted.append(str(loaded["Id"]))
     for image in adopted:
         _remove(job.docker, image)
 
@@ -258,7 +259,11 @@ def _chains(docker: Docker) -> Iterator[Sequence[str]]:
     """The diff IDs of every image; one that goes away meanwhile, or is broken, counts for nothing."""
     for short in docker.list_images():
         with suppress(DockerError):
-            yield (docker.inspect_image(short["Id"]).get("RootFS") or {}).get("Layers") or ()
+            yield _layers(docker.inspect_image(short["Id"]))
+
+
+def _layers(image: Inspect) -> Sequence[str]:
+    return (image.get("RootFS") or {}).get("Layers") or []
 
 
 def _remove(docker: Docker, image: str) -> None:
