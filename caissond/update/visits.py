@@ -32,6 +32,8 @@ class Visits:
         """By medium: those that have to wait."""
         self._sequences: dict[Path, str] = {}
         """By medium: what tells it from another one at the same place."""
+        self._coming: Set[Path] = frozenset()
+        """Media with packages that are tried in the round that is about to begin."""
         self._growing: Set[Path] = frozenset()
         self._held_up: set[Path] = set()
         """Media with nothing to wait for but what grows there."""
@@ -48,6 +50,7 @@ class Visits:
             now: what is tried in this round.
         """
         self._to_try, waiting = _by_medium(now), _by_medium(found)
+        self._coming = frozenset()
         self._sequences = {file.place.path: file.place.sequence for file in now}
         self._waiting = {place: paths - self._to_try.get(place, set()) for place, paths in waiting.items()}
         for place in self._to_try:
@@ -101,7 +104,8 @@ class Visits:
         self._held_up |= fruitless
         self._sequences = {}
         self._growing = growing
-        for place in sorted(self._mounted().keys() - {file.place.path for file in now} - growing):
+        self._coming = frozenset(file.place.path for file in now)
+        for place in sorted(self._mounted().keys() - self._coming - growing):
             is_answered = self._reports.write_inventory(place, self._sequence(place))
             if is_answered or place in self._held_up | self._finished:
                 self._held_up.discard(place)
@@ -137,7 +141,7 @@ class Visits:
             self._device.bus.tell("media.done", f"{done.name}: may be removed", medium=done.name)
 
     def _may_have_packages(self, place: Path) -> bool:
-        return self._has_packages(place) or place in self._growing or not self._is_known(place)
+        return self._has_packages(place) or place in self._growing | self._coming or not self._is_known(place)
 
     def _has_packages(self, place: Path) -> bool:
         """Those that are still to be read."""

@@ -117,6 +117,7 @@ def test_partition_that_is_mounted_in_the_middle_of_an_update_is_looked_at_first
         assert "update.committed" in halves.told()
         assert halves.done() == []
         worker.look()
+    assert halves.done_before_last("package.received") == []
     assert halves.done() == [FIRST, SECOND]
 
 
