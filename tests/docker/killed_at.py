@@ -1,4 +1,6 @@
-"""dockerd, killed at a given system call, so that what it leaves behind is no matter of chance. strace does it."""
+"""dockerd, killed at a given system call by strace. What it leaves behind there differs now and then from one start to
+the next, so who needs a certain remainder goes through several.
+"""
 
 import subprocess
 import time

@@ -1,5 +1,5 @@
 """A port that Docker holds for nobody once dockerd was killed between two writes of a container's start, and the power
-came back. strace kills it at a given write, so that it is no matter of chance.
+came back. strace kills it at one write after the other.
 """
 
 from contextlib import closing, suppress

@@ -102,16 +102,21 @@ def test_partition_that_is_unmounted_keeps_nobody_waiting_any_more(halves: Halve
     assert halves.done() == [FIRST]
 
 
-def test_partition_that_is_mounted_in_the_middle_of_an_update_is_looked_at_first(halves: Halves) -> None:
+def mount_second_in_the_middle(halves: Halves) -> None:
+    """The second partition comes while the first one's good package is read."""
     second = halves.mounted.pop(SECOND)
     (halves.mounted[FIRST] / "a.edgepkg").write_bytes(PACKAGES[SECOND])
-    (second / "a.edgepkg").write_bytes(PACKAGES[FIRST])
 
     def mount(event: Event) -> None:
         if event.code == "update.loading":
             halves.mounted[SECOND] = second
 
     halves.world.on_event = mount
+
+
+def test_partition_that_is_mounted_in_the_middle_of_an_update_is_looked_at_first(halves: Halves) -> None:
+    (halves.mounted[SECOND] / "a.edgepkg").write_bytes(PACKAGES[FIRST])
+    mount_second_in_the_middle(halves)
     with halves.worker() as worker:
         worker.look()
         assert "update.committed" in halves.told()
@@ -122,14 +127,7 @@ def test_partition_that_is_mounted_in_the_middle_of_an_update_is_looked_at_first
 
 
 def test_partition_that_is_found_empty_in_the_end_keeps_nobody_waiting(halves: Halves) -> None:
-    second = halves.mounted.pop(SECOND)
-    (halves.mounted[FIRST] / "a.edgepkg").write_bytes(PACKAGES[SECOND])
-
-    def mount(event: Event) -> None:
-        if event.code == "update.loading":
-            halves.mounted[SECOND] = second
-
-    halves.world.on_event = mount
+    mount_second_in_the_middle(halves)
     with halves.worker() as worker:
         worker.look()
         assert halves.done() == []

@@ -149,6 +149,19 @@ def test_release_that_docker_alone_did_not_bring_back_is_seen(
     assert broken_without_caissond(broken(whole), frozenset({("web", OLD)})) != []
 
 
+def cut_after(world: World, last_call: str) -> World:
+    """An update in which the power goes after such a call to the engine; without one it comes to its end."""
+
+    def cut(_number: int, call: str) -> None:
+        if call.split()[0] == last_call:
+            cut_power(world)
+
+    world.docker.after = cut
+    with suppress(Killed):
+        world.update(world.write_package(package(version=NEW)))
+    return world
+
+
 @pytest.mark.parametrize(
     ("last_call", "expected"),
     [
@@ -160,15 +173,7 @@ def test_release_that_docker_alone_did_not_bring_back_is_seen(
 def test_new_release_may_run_without_caissond_once_the_commit_is_begun(
     tmp_path: Path, whole: Facts, last_call: str, expected: set[tuple[str, str]]
 ) -> None:
-    world = World.make(tmp_path / "cut")
-
-    def cut(_number: int, call: str) -> None:
-        if call.split()[0] == last_call:
-            cut_power(world)
-
-    world.docker.after = cut
-    with suppress(Killed):
-        world.update(world.write_package(package(version=NEW)))
+    world = cut_after(World.make(tmp_path / "cut"), last_call)
     allowed = allowed_without_caissond(replace(whole, state=world.paths), NEW)
     assert {(re.sub("-[0-9a-f]{8}$", "", name), version) for name, version in allowed} == expected
 
@@ -191,6 +196,14 @@ def test_what_was_said_before_the_cut_is_known_after_it(
     whole: Facts, said: list[str], is_lost: dict[str, bool]
 ) -> None:
     assert {version: bool(forgotten(whole, version, said)) for version in is_lost} == is_lost
+
+
+def test_update_that_nobody_has_settled_yet_is_not_forgotten(tmp_path: Path, whole: Facts) -> None:
+    """As it is at a first boot without caissond."""
+    world = cut_after(World.make(tmp_path / "cut"), "start")
+    cut_off = replace(whole, state=world.paths)
+    assert forgotten(cut_off, NEW, ["update.started"]) == []
+    assert forgotten(cut_off, NEW, ["update.started", "update.committed"]) != []
 
 
 def test_state_that_cannot_be_read_is_seen(whole: Facts) -> None:

@@ -52,13 +52,26 @@ def forgotten(facts: Facts, version: str, said: Collection[str]) -> list[str]:
     """
     known = outcomes_of(facts, version)
     lost = []
-    if "update.started" in said and not outcomes_of(facts, version, retries=True):
-        lost.append("an update had begun, and the history does not know it")
+    if (
+        "update.started" in said
+        and not outcomes_of(facts, version, retries=True)
+        and not _is_open(facts, version)
+    ):
+        lost.append("an update had begun, and nothing is known of it")
     if "update.committed" in said and Outcome.SUCCEEDED not in known:
         lost.append(f"it had said that {version} is committed, the history says {known}")
     if "update.rolled_back" in said and Outcome.ROLLED_BACK not in known:
         lost.append(f"it had said that {version} was rolled back, the history says {known}")
     return lost
+
+
+def _is_open(facts: Facts, version: str) -> bool:
+    """Whether an update to it was cut off and nobody has settled it yet."""
+    state = look_at_device(facts.state, Bus([]))
+    with closing(state.database):
+        return any(
+            part.release.version == version for record in state.journal.unfinished() for part in record.parts
+        )
 
 
 def broken_without_caissond(facts: Facts, allowed: frozenset[tuple[str, str]]) -> list[str]:

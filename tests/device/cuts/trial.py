@@ -195,9 +195,7 @@ class Bench:
         device.until(
             "Docker is up", lambda: not device.machine.try_("systemctl", "is-active", "docker").status
         )
-        if not self._is_served(
-            device
-        ):  # its port is held: the next boot brings it back (docs/restart-policies.md)
+        if not self._is_served(device):  # the next boot brings it back (docs/restart-policies.md)
             device.machine.cut()
             self._boot(device, seen, kernel=_MASKED)
             device.until("it answers", device.served_version)
