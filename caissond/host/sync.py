@@ -4,11 +4,38 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from caissond.errors import DockerError
 
+CONTAINERD_ROOT = Path("/var/lib/containerd")
+"""Where the system's containerd keeps images, where Docker leaves them to it."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def folders_to_sync(root: Path, *more: Path) -> tuple[Path, ...]:
+    """One folder of each file system that Docker keeps its things on: a folder in its data root may be a mount of its
+    own, or a link to one.
+
+    Args:
+        root: Docker's data root.
+        more: other folders, where they are there.
+    """
+    by_device: dict[int, Path] = {}
+    for folder in (root, *_entries(root), *more):
+        with suppress(OSError):  # gone meanwhile
+            if folder.is_dir():
+                by_device.setdefault(folder.stat().st_dev, folder)
+    return tuple(by_device.values())
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # whoever may not read it cannot sync it either, which is told
+        return []
 
 
 def sync_filesystem(folder: Path, *, deadline_s: float, beat: Callable[[], None]) -> None:

@@ -18,9 +18,10 @@ TAG_DOMAIN = "caisson.invalid"
 LABEL_PREFIX = "io.caisson."
 NEW_MARK = "-caisson-new-"
 PARKED_MARK = "-caisson-old-"
+COPY_MARK = "-caisson-copy-"
 
 _UUID_LENGTH = 36
-_PARKED = re.compile(rf"^.+({NEW_MARK}|{PARKED_MARK})[0-9a-f]{{8}}$")
+_PARKED = re.compile(rf"^.+({NEW_MARK}|{PARKED_MARK}|{COPY_MARK})[0-9a-f]{{8}}$")
 
 
 def new_update_id() -> UpdateId:
@@ -66,6 +67,11 @@ def parked_name(container_name: str, update_id: UpdateId) -> str:
     return f"{container_name}{PARKED_MARK}{update_id[:8]}"
 
 
+def copy_name(container_name: str, update_id: UpdateId) -> str:
+    """What the old container is called where it had to be made again, until that one runs."""
+    return f"{container_name}{COPY_MARK}{update_id[:8]}"
+
+
 def is_private_name(container_name: str) -> bool:
-    """Whether Caisson gave this name: a replacement's or a parked container's."""
+    """Whether Caisson gave this name: a replacement's, a parked container's or a copy's."""
     return _PARKED.match(container_name) is not None

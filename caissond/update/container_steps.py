@@ -86,8 +86,7 @@ class ContainerSteps:
         self._tools.host.sync()
 
     def unload_image(self) -> None:
-        self._tags.release_new()
-        self._tools.host.remove_intermediates()
+        whatever_comes((self._tags.release_new, self._tools.host.remove_intermediates))
 
     # create-new
 
@@ -269,10 +268,12 @@ class ContainerSteps:
     # once committed
 
     def give_own_policy(self) -> None:
-        """The new containers' restart policy is the service's own from now on, durably."""
-        changed = [swap.give_own_policy() for swap in self._swaps]
-        if any(changed):
-            self._tools.host.sync()
+        """The new containers' restart policy is the service's own from now on, durably: it may have been set, and not
+        synced, before this was cut off.
+        """
+        for swap in self._swaps:
+            swap.give_own_policy()
+        self._tools.host.sync()
 
     def clean_up(self) -> None:
         """Remove the parked old containers, once the new ones have been seen under the service's names, and the

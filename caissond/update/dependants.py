@@ -98,10 +98,9 @@ class Dependants:
     def go_back(self) -> None:
         self._all(_One.go_back)
 
-    def give_own_policy(self) -> bool:
-        """Whether there was anything to do."""
-        changed = [one.give_own_policy() for one in self._each]
-        return any(changed)
+    def give_own_policy(self) -> None:
+        for one in self._each:
+            one.give_own_policy()
 
     def bring_up_again(self) -> None:
         """Once committed: a power cut may have taken them down."""
@@ -257,12 +256,10 @@ class _One:
         if new is not None and self._before.was_running and not new["State"]["Running"]:
             start_container(self._tools, new["Id"])
 
-    def give_own_policy(self) -> bool:
+    def give_own_policy(self) -> None:
         new, own = self._find_new(), self._before.own_policy
-        if new is None or policy_of(new) == own:
-            return False
-        self._docker.set_restart_policy(new["Id"], own)
-        return True
+        if new is not None and policy_of(new) != own:
+            self._docker.set_restart_policy(new["Id"], own)
 
     def clean_up(self) -> None:
         """The parked one goes once the new one has been seen under the name."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from caissond.errors import ConfigError, DockerError, Stopping
 from caissond.host.docker import Docker
 from caissond.host.held_port import RESTART_S, port_held_for_nobody, restart_around
-from caissond.host.sync import sync_filesystem
+from caissond.host.sync import CONTAINERD_ROOT, folders_to_sync, sync_filesystem
 from caissond.model.catalog import Catalog
 from caissond.model.ids import UpdateId, claim_of
 from caissond.model.paths import Paths
@@ -88,13 +88,14 @@ class Device:
         return root if root.is_dir() else None
 
     def sync_docker(self) -> None:
-        """Write Docker's data root to its disk; a remote engine's is out of reach.
+        """Write what Docker keeps to its disks; a remote engine's is out of reach.
 
         Raises:
             DockerError: `docker.sync_failed`.
         """
-        if root := self.docker_root():
-            sync_filesystem(root, deadline_s=SYNC_DEADLINE_S, beat=lambda: self.beat(2))
+        root = self.docker_root()
+        for folder in folders_to_sync(root, CONTAINERD_ROOT) if root else ():
+            sync_filesystem(folder, deadline_s=SYNC_DEADLINE_S, beat=lambda: self.beat(2))
 
     def free_port(self, problem: str) -> bool:
         """Start Docker again where a container could not be started since Docker holds a port for nobody: whether

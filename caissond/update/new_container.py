@@ -129,13 +129,10 @@ class NewContainer:
             rename_container(self._tools, new["Id"], self._new_name)
             self._docker.set_restart_policy(new["Id"], NO_RESTART)
 
-    def give_own_policy(self) -> bool:
-        """Whether there was anything to do."""
+    def give_own_policy(self) -> None:
         new, own = self.find(), self._before.own_policy
-        if new is None or policy_of(new) == own:
-            return False
-        self._docker.set_restart_policy(new["Id"], own)
-        return True
+        if new is not None and policy_of(new) != own:
+            self._docker.set_restart_policy(new["Id"], own)
 
     def is_settled(self) -> bool:
         """Whether it is what runs, or not, under the service's name."""

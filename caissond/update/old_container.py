@@ -1,9 +1,11 @@
 """The container that a service had before an update: stopped, revived, made again, parked and removed.
 
 From its stop until the verdict it has its own name and a restart policy that makes Docker bring it back at any boot
-(docs/restart-policies.md). It is removed only when the release after it is settled.
+(docs/restart-policies.md). It is removed only when the release after it is settled. Where it is lost, or can never be
+started again, a copy is made from what was written down, under a name of its own until it is whole and runs.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from caissond.errors import CaissonError, DockerError, NotFound
@@ -11,7 +13,7 @@ from caissond.host.docker import Inspect
 from caissond.host.probes import Prober
 from caissond.host.recreate import NO_RESTART, Replacement, plan_replacement
 from caissond.model.catalog import HealthCheck, HealthKind
-from caissond.model.ids import LABEL_PREFIX, ContainerId, UpdateId, parked_name
+from caissond.model.ids import LABEL_PREFIX, ContainerId, UpdateId, copy_name, parked_name
 from caissond.model.records import Part, restart_policy
 from caissond.update.gate import Gate, gate_of_old
 from caissond.update.health import Watch, has_health_check
@@ -31,6 +33,7 @@ class OldContainer:
         self._before = part.before
         self._name = part.container_name
         self._parked_name = parked_name(part.container_name, update_id)
+        self._copy_name = copy_name(part.container_name, update_id)
         self._update_id = update_id
         self._check = check
         self._tools = tools
@@ -38,12 +41,27 @@ class OldContainer:
 
     def find(self) -> Inspect | None:
         """The old container, or what was made again in its place."""
-        if found := self._docker.find_container(self._before.container_id):
-            return found
-        return self._find_copy()
+        return self._find_original() or self._find_copy()
+
+    def _find_original(self) -> Inspect | None:
+        """Not one whose removal was cut off: Docker keeps it as dead, and takes nothing for it but another name and
+        the rest of its removal.
+        """
+        found = self._docker.find_container(self._before.container_id)
+        return None if found is None or _is_dead(found) else found
 
     def _find_copy(self) -> Inspect | None:
-        copy = self._docker.find_container(self._name)
+        """Only a whole one: it is told to be revived, or gets the name, when all of its networks are there."""
+        copy = self._labelled(self._copy_name)
+        is_whole = copy is not None and policy_of(copy) == self._policy_of_copy
+        return copy if is_whole else self._labelled(self._name)
+
+    @property
+    def _policy_of_copy(self) -> Inspect:
+        return REVIVE if self._before.was_running else self._before.own_policy
+
+    def _labelled(self, name: str) -> Inspect | None:
+        copy = self._docker.find_container(name)
         labels = (copy["Config"].get("Labels") or {}) if copy else {}
         return copy if labels.get(REMADE_LABEL) == self._update_id else None
 
@@ -58,17 +76,22 @@ class OldContainer:
 
     def revive(self) -> None:
         """Running again with its own policy, made again where somebody pruned it."""
-        old = self.find() or self._make_again()
-        if not self._before.was_running:
-            if policy_of(old) != self._before.own_policy:
-                self._docker.set_restart_policy(old["Id"], self._before.own_policy)
-            return
-        if self._is_being_stopped(old):
-            # waits for the stop that is under way; a start before its end would be in vain
-            stop_container(self._tools, old)
-        old = self._start(old)
-        self._docker.set_restart_policy(old["Id"], self._before.own_policy)
-        rename_container(self._tools, old["Id"], self._name)  # somebody may have given it another by hand
+        original = self._find_original()
+        if original is not None:
+            self._remove_copies()
+        old = original or self._find_copy() or self._make_again()
+        if self._before.was_running:
+            if self._is_being_stopped(old):
+                # waits for the stop that is under way; a start before its end would be in vain
+                stop_container(self._tools, old)
+            old = self._start(old)
+        if policy_of(old) != self._before.own_policy:
+            self._docker.set_restart_policy(old["Id"], self._before.own_policy)
+        is_copy = old["Id"] != self._before.container_id
+        if is_copy or self._before.was_running:
+            rename_container(self._tools, old["Id"], self._name)  # somebody may have given it another by hand
+        if is_copy:
+            self._tools.host.sync()  # nothing makes it once more when the record is closed
 
     def _start(self, old: Inspect) -> Inspect:
         """Start it, or a copy. A dockerd that is killed while it starts a container can leave a task of it that it
@@ -80,12 +103,19 @@ class OldContainer:
             if _ID_IN_USE not in exc.message:
                 raise
         else:
-            return old
-        rename_container(self._tools, old["Id"], self._parked_name)
-        copy = self._find_copy() or self._make_again()
+            return self._docker.inspect_container(old["Id"])
+        copy = self._make_again()
         self._docker.start(copy["Id"])
-        self._docker.remove(old["Id"], with_new_volumes=False)
+        self._tools.host.sync()
+        with suppress(NotFound):
+            self._docker.remove(old["Id"], with_new_volumes=False)
         return copy
+
+    def _remove_copies(self) -> None:
+        """The original is there, so it is the one: a copy may have been made while it could not be started."""
+        for name in (self._name, self._copy_name):
+            if copy := self._labelled(name):
+                self._docker.remove(copy["Id"], with_new_volumes=False)
 
     def _is_being_stopped(self, old: Inspect) -> bool:
         """Whether it may be on its way down: still the same run, and already told to be revived at boot."""
@@ -94,7 +124,10 @@ class OldContainer:
         return bool(same_run and policy_of(old) == REVIVE)
 
     def _make_again(self) -> Inspect:
-        """Somebody pruned it while it was stopped: the same, from what was written down and the image that was kept."""
+        """The same, from what was written down and the image that was kept, under a name of its own. Docker revives
+        it from the moment that it is whole.
+        """
+        self._clear_away()
         before = self._before
         labels = before.container["Config"].get("Labels") or {}
         own = {name: value for name, value in labels.items() if name.startswith(LABEL_PREFIX)}
@@ -102,13 +135,24 @@ class OldContainer:
             before.container, before.image, before.image_id, labels={**own, REMADE_LABEL: self._update_id},
             host_name=before.host_name,
         )  # fmt: skip
-        created = self._docker.create(self._name, plan.config)
+        created = self._docker.create(self._copy_name, plan.config)
         try:
             connect_networks(self._tools, created, plan)
         except CaissonError:
             self._docker.remove(created, with_new_volumes=False)
             raise
+        self._docker.set_restart_policy(created, self._policy_of_copy)
         return self._docker.inspect_container(created)
+
+    def _clear_away(self) -> None:
+        """A copy that was cut off in the making, and a dead original as far as Docker lets it go."""
+        if unfinished := self._labelled(self._copy_name):
+            self._docker.remove(unfinished["Id"], with_new_volumes=False)
+        original = self._docker.find_container(self._before.container_id)
+        if original is not None and _is_dead(original):
+            rename_container(self._tools, original["Id"], self._parked_name)
+            with suppress(DockerError):
+                self._docker.remove(original["Id"], with_new_volumes=False)
 
     def watch(self, *, only_running: bool = False) -> Watch:
         """What looks at it, once it is revived, until it is as well as it was."""
@@ -144,7 +188,8 @@ class OldContainer:
         old = self._docker.find_container(self._before.container_id)
         if old is None:
             return
-        self._docker.set_restart_policy(old["Id"], NO_RESTART)
+        if not _is_dead(old):
+            self._docker.set_restart_policy(old["Id"], NO_RESTART)
         if old["State"]["Running"]:
             stop_container(self._tools, old)
         rename_container(self._tools, old["Id"], self._parked_name)
@@ -153,14 +198,14 @@ class OldContainer:
         """Docker revives it from now on; first of all, since the way back can be cut off too. Nothing is done when it
         runs with its own policy: then it is back already.
         """
-        old = self._docker.find_container(self._before.container_id)
+        old = self._find_original()
         if old is None or not self._before.was_running:
             return
         if not old["State"]["Running"] or policy_of(old) != self._before.own_policy:
             self._docker.set_restart_policy(old["Id"], REVIVE)
 
     def take_name_back(self) -> None:
-        if old := self._docker.find_container(self._before.container_id):
+        if old := self._find_original():
             rename_container(self._tools, old["Id"], self._name)
 
     def remove_parked(self) -> None:
@@ -175,6 +220,11 @@ class OldContainer:
 def policy_of(container: Inspect) -> Inspect:
     """Its restart policy, in the words in which it is set."""
     return restart_policy(container["HostConfig"].get("RestartPolicy"))
+
+
+def _is_dead(container: Inspect) -> bool:
+    """Whether its removal was begun and cut off, or failed (docs/restart-policies.md)."""
+    return bool(container["State"].get("Dead"))
 
 
 def connect_networks(tools: Tools, container: ContainerId, plan: Replacement) -> None:

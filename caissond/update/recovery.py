@@ -18,6 +18,8 @@ from caissond.update.device import Device
 from caissond.update.images import clean_images
 from caissond.update.rebuild import rebuild
 
+_BEING_REMOVED = ("dead", "removing")
+"""How `docker ps` calls what Docker could not remove."""
 _KINDS = (
     ("io.caisson.service", "io.caisson.update", "io.caisson.running"),
     ("io.caisson.dependant.of", "io.caisson.dependant.update", "io.caisson.dependant.running"),
@@ -58,24 +60,29 @@ def _clear_work(device: Device) -> None:
 
 
 def _sweep(device: Device) -> None:
-    """Parked containers and private tags that no release needs any more."""
-    try:
-        _remove_parked(device)
-        clean_images(device)
-        _remove_intermediates(device)
-    except HostUnavailable:
-        raise
-    except CaissonError as exc:
-        device.bus.tell("update.cleanup_failed", exc.message)
+    """Parked containers and private tags that no release needs any more. One that stays keeps nobody else."""
+    for sweep in (_remove_parked, clean_images, _remove_intermediates):
+        try:
+            sweep(device)
+        except HostUnavailable:
+            raise
+        except CaissonError as exc:
+            device.bus.tell("update.cleanup_failed", exc.message)
 
 
 def _remove_parked(device: Device) -> None:
-    """Old containers that a committed update left, as soon as the release after them has been seen running."""
+    """Old containers that a committed update left, as soon as the release after them has been seen running; after one
+    that was undone, what Docker could not be rid of.
+    """
     for short in device.docker.list_containers():
         for name in short.get("Names") or ():
             service_name, marker, update = name.lstrip("/").rpartition(PARKED_MARK)
             verdict = device.history.find(update) if marker and len(update) == 8 else None
-            if verdict is None or verdict.outcome is not Outcome.SUCCEEDED:
+            if verdict is None:
+                continue
+            if verdict.outcome is not Outcome.SUCCEEDED:
+                if short.get("State") in _BEING_REMOVED:
+                    device.docker.remove(short["Id"], with_new_volumes=False)
                 continue
             current = device.docker.find_container(service_name)
             if (current and _is_committed(device, current)) or _is_replaced_by_compose(device, short["Id"]):

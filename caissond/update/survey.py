@@ -11,7 +11,7 @@ from caissond.errors import HostUnavailable, Refusal
 from caissond.host.docker import Docker, Inspect
 from caissond.host.image_defaults import own_healthcheck
 from caissond.model.catalog import Catalog, HealthKind, Service
-from caissond.model.ids import NEW_MARK, PARKED_MARK, ContainerId, ImageId
+from caissond.model.ids import COPY_MARK, NEW_MARK, PARKED_MARK, ContainerId, ImageId
 from caissond.model.records import Before, Installed, Release
 from caissond.model.reference import full_reference
 from caissond.store.journal import Journal
@@ -79,7 +79,7 @@ def _check_run(service: Service, container: Inspect) -> None:
 
 
 def _check_leftovers(name: str, everybody: list[Inspect], is_known: Callable[[str], bool]) -> None:
-    leftover = re.compile(rf"^/{re.escape(name)}({NEW_MARK}|{PARKED_MARK})([0-9a-f]{{8}})$")
+    leftover = re.compile(rf"^/{re.escape(name)}({NEW_MARK}|{PARKED_MARK}|{COPY_MARK})([0-9a-f]{{8}})$")
     for other in everybody:
         for other_name in other.get("Names") or ():
             match = leftover.match(other_name)

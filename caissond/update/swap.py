@@ -78,10 +78,9 @@ class Swap:
         self.new.step_back()
         self.old.take_name_back()
 
-    def give_own_policy(self) -> bool:
-        """Whether there was anything to do."""
-        changed = (self.new.give_own_policy(), self.dependants.give_own_policy())
-        return any(changed)
+    def give_own_policy(self) -> None:
+        self.new.give_own_policy()
+        self.dependants.give_own_policy()
 
     def keep_new_up(self) -> None:
         """Once committed: start what does not run after all."""

@@ -42,6 +42,8 @@ class FakeDocker(Docker):
         self.unsynced: set[Chain] = set()
         self.hollow: set[Chain] = set()
         """Layers that are registered, and whose files a power cut has emptied."""
+        self.cannot_remove: set[str] = set()
+        """Containers whose removal always fails half way: they stay, dead."""
         self.ran_at_cut: set[str] = set()
         """The containers that ran when the power was cut."""
         self.calls: list[str] = []
@@ -164,14 +166,16 @@ class FakeDocker(Docker):
                 "unless-stopped": not container["_stopped_by_hand"],
                 "on-failure": id in was_running,
             }.get(policy, False)
-            if revived and container["_was_started"] and not container["State"]["Running"]:
+            at_rest = container["_was_started"] and not container["State"]["Running"]
+            if revived and at_rest and not container["State"].get("Dead"):
                 with suppress(DockerError):  # it is not tried again
                     self._start(container)
 
     def prune(self) -> None:
         """`docker system prune -f`: stopped containers and untagged, unused images."""
         for id in [id for id, container in self.containers.items() if not container["State"]["Running"]]:
-            del self.containers[id]
+            with suppress(DockerError):
+                self._remove(id)
         self.prune_images()
 
     def prune_images(self) -> None:
@@ -223,7 +227,7 @@ class FakeDocker(Docker):
                     "Image": self._reference_of(one),
                     "ImageID": one["Image"],
                     "HostConfig": {},
-                    "State": "running" if one["State"]["Running"] else "exited",
+                    "State": "removing" if one["State"].get("Dead") else one["State"]["Status"],
                     "Ports": one.get("Ports", []),
                     "Labels": dict(_labels(one)),
                 }
@@ -246,6 +250,7 @@ class FakeDocker(Docker):
     def start(self, container: str) -> None:
         with self._call("start", container):
             found = self._find(container)
+            _check_alive(found)
             if found["Image"] not in self.images:
                 raise DockerError(f"cannot start {container}: its image is gone", code="docker.error")
             if not found["State"]["Running"]:
@@ -260,7 +265,7 @@ class FakeDocker(Docker):
 
     def remove(self, container: str, *, with_new_volumes: bool) -> None:
         with self._call("rm", container, str(with_new_volumes)):
-            del self.containers[self._find(container)["Id"]]
+            self._remove(self._find(container)["Id"])
 
     def rename(self, container: str, name: str) -> None:
         with self._call("rename", container, name):
@@ -270,7 +275,9 @@ class FakeDocker(Docker):
 
     def set_restart_policy(self, container: str, policy: Inspect) -> None:
         with self._call("update", container, str(policy["Name"])):
-            self._find(container)["HostConfig"]["RestartPolicy"] = dict(policy)
+            found = self._find(container)
+            _check_alive(found)
+            found["HostConfig"]["RestartPolicy"] = dict(policy)
 
     def inspect_image(self, image: str) -> Inspect:
         with self._call("inspect-image", image):
@@ -336,6 +343,12 @@ class FakeDocker(Docker):
             if container in (one["Id"], one["Name"].lstrip("/")):
                 return one
         raise NotFound(f"cannot find container {container}", code="docker.not_found")
+
+    def _remove(self, id: str) -> None:
+        if id in self.cannot_remove:
+            self.containers[id]["State"].update(Status="dead", Running=False, Dead=True)
+            raise DockerError(f"cannot remove {id}: operation not permitted", code="docker.error")
+        del self.containers[id]
 
     def _find_image(self, image: str) -> str:
         id = self.tagged.get(image, image)
@@ -425,6 +438,12 @@ class FakeDocker(Docker):
         """What it was made from, as long as that is a name of the same image (moby, `refreshImage`)."""
         made_from = str(container["Config"]["Image"])
         return made_from if self.tagged.get(made_from) == container["Image"] else str(container["Image"])
+
+
+def _check_alive(container: Inspect) -> None:
+    if container["State"].get("Dead"):
+        text = f"{container['Name']}: container is marked for removal"
+        raise Conflict(text, code="docker.conflict")
 
 
 def _chains(diff_ids: list[str]) -> Iterator[Chain]:

@@ -1,6 +1,7 @@
 """An engine that answers a request with an error: whatever it was asked, the package gets a verdict or another turn."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,10 +9,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from caissond.errors import CaissonError, DockerError
+from caissond.model.events import Event
+from caissond.model.ids import UpdateId, claim_of, keep_tag
 from caissond.model.records import Outcome
 from tests.flow.device import World, outcome, package
 from tests.flow.fake_docker import Interfere, leave_alone
-from tests.flow.faults import Fault, Killed, Trial, Where, broken_by, kill, refuse
+from tests.flow.faults import Fault, Killed, Trial, Where, broken_by, kill, lift, refuse
 
 GOOD, BAD = package(), package(crashes=True)
 
@@ -59,8 +62,22 @@ def test_old_container_that_can_never_be_started_again_is_made_again(folder: Pat
     assert world.docker.named()["frontend"]["Id"] != world.old
 
 
+def _still_refused(world: World) -> None:
+    """caissond alone is started again."""
+    world.docker.before, world.docker.after = _refuse_old(world), leave_alone
+
+
+def _rebooted(world: World) -> None:
+    """containerd is another one then, and takes the id again."""
+    lift(world)
+    world.docker.power_cut()
+
+
+@pytest.mark.parametrize("come_back", [_still_refused, _rebooted])
 @pytest.mark.parametrize("where", [Where.BEFORE_CALL, Where.AFTER_CALL])
-def test_making_it_again_can_be_cut_off_anywhere(folder: Path, where: Where) -> None:
+def test_making_it_again_can_be_cut_off_anywhere(
+    folder: Path, where: Where, come_back: Callable[[World], None]
+) -> None:
     broken, point, struck = {}, 0, True
     while struck:
         point += 1
@@ -70,9 +87,129 @@ def test_making_it_again_can_be_cut_off_anywhere(folder: Path, where: Where) -> 
         with suppress(Killed):
             world.update(world.write_package(BAD))
         struck = bool(armed.struck)
-        world.docker.before, world.docker.after = _refuse_old(world), leave_alone
+        come_back(world)
+        alone = [] if world.running() or come_back is _still_refused else ["nothing runs without caissond"]
+        world.settle()
+        if problems := [*alone, *world.broken_promises()]:
+            broken[point] = problems
+    assert point > 10
+    assert broken == {}
+
+
+def _prune_in_vain(world: World, code: str) -> None:
+    """Somebody prunes when this is told, and Docker cannot remove the old container: it is dead from then on."""
+    world.docker.cannot_remove.add(world.old)
+
+    def on_event(event: Event) -> None:
+        if event.code == code:
+            world.docker.prune()
+
+    world.on_event = on_event
+
+
+def _without_the_dead(world: World) -> list[str]:
+    """Once Docker can remove it after all, the next start clears it away."""
+    assert world.docker.containers[world.old]["State"]["Dead"]
+    world.docker.cannot_remove.clear()
+    world.settle()
+    return world.broken_promises()
+
+
+def test_old_container_whose_removal_was_cut_off_is_made_again(folder: Path) -> None:
+    world = World.make(folder)
+    _prune_in_vain(world, "update.checking")
+    assert outcome(world.update(world.write_package(BAD))) is Outcome.ROLLED_BACK
+    assert world.version() == "old"
+    assert _without_the_dead(world) == []
+
+
+def test_commit_does_not_fail_for_an_old_container_whose_removal_was_cut_off(folder: Path) -> None:
+    world = World.make(folder)
+    _prune_in_vain(world, "update.checking")
+    assert outcome(world.update(world.write_package(GOOD))) is Outcome.SUCCEEDED
+    assert world.version() == "new"
+    assert _without_the_dead(world) == []
+
+
+def test_dead_container_keeps_nothing_else_from_being_cleared_away(folder: Path) -> None:
+    """One sweep that cannot be done does not keep the others."""
+    world = World.make(folder)
+    _prune_in_vain(world, "update.checking")
+    world.update(world.write_package(GOOD))
+    tag = keep_tag(claim_of(world.paths.state_dir), UpdateId(str(uuid.uuid4())), "frontend")
+    world.docker.tagged[tag] = world.old_image
+    world.settle()
+    assert tag not in world.docker.tagged
+
+
+@pytest.mark.parametrize("where", [Where.BEFORE_CALL, Where.AFTER_CALL])
+@pytest.mark.parametrize("content", [GOOD, BAD])
+def test_update_with_a_dead_old_container_can_be_cut_off_anywhere(
+    folder: Path, where: Where, content: bytes
+) -> None:
+    broken, point, struck = {}, 0, True
+    while struck:
+        point += 1
+        world = World.make(folder / str(point))
+        _prune_in_vain(world, "update.checking")
+        armed = Fault(kill, where).arm(world, frozenset({point}))
+        with suppress(Killed):
+            world.update(world.write_package(content))
+        struck = bool(armed.struck)
+        lift(world)
+        world.docker.power_cut()
+        world.settle()
+        world.docker.cannot_remove.clear()
         world.settle()
         if problems := world.broken_promises():
             broken[point] = problems
     assert point > 10
     assert broken == {}
+
+
+def _note_syncs(world: World, what: Callable[[], object]) -> list[object]:
+    """What was so at each sync."""
+    seen: list[object] = []
+    sync = world.docker.sync
+
+    def noting() -> None:
+        seen.append(what())
+        sync()
+
+    world.docker.sync = noting  # type: ignore[method-assign]
+    return seen
+
+
+def test_old_container_that_was_made_again_is_on_the_disk_before_the_record_is_closed(folder: Path) -> None:
+    world = World.make(folder)
+    synced = _note_syncs(world, lambda: world.docker.named()["frontend"]["Id"])
+
+    def on_event(event: Event) -> None:
+        if event.code == "update.checking":
+            world.docker.prune()
+
+    world.on_event = on_event
+    world.update(world.write_package(BAD))
+    assert synced[-1] == world.docker.named()["frontend"]["Id"] != world.old
+
+
+def test_own_policy_is_on_the_disk_before_the_old_container_goes(folder: Path) -> None:
+    """Also when the process was gone after it was set, and before it was synced."""
+    world = World.make(folder)
+    policy = _note_syncs(
+        world,
+        lambda: world.docker.named()["frontend"]["HostConfig"]["RestartPolicy"]["Name"],
+    )
+
+    def interfere(_number: int, what: str) -> None:
+        if what.split()[0] == "update" and what.endswith(world.policy):
+            raise Killed
+
+    world.docker.after = interfere
+    with suppress(Killed):
+        world.update(world.write_package(GOOD))
+    assert policy[-1] == "always"
+    lift(world)
+    world.settle()
+    assert policy[-1] == world.policy
+    assert world.broken_promises() == []
