@@ -22,16 +22,21 @@ def compiled(source: Path) -> bytes:
 
 
 def compile_tree(folder: Path) -> None:
-    """
+    """A module that does not compile is named and left as it is: who imports it gets to know, and no other is slower.
+
     Raises:
         OSError: no room.
-        SyntaxError: this is another Python than the one the package was made for.
     """
     places = []
     for source in sorted(folder.rglob("*.py")):
+        try:
+            content = compiled(source)
+        except (SyntaxError, ValueError) as exc:  # ValueError: a null byte, before Python 3.12
+            print(f"cannot compile {source}: {exc}", file=sys.stderr)
+            continue
         place = Path(cache_from_source(str(source)))
         place.parent.mkdir(exist_ok=True)
-        place.with_suffix(SUFFIX).write_bytes(compiled(source))
+        place.with_suffix(SUFFIX).write_bytes(content)
         places.append(place)
     os.sync()
     for place in places:

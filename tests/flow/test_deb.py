@@ -130,6 +130,7 @@ def test_whole_package_runs_on_nothing_but_itself(device: Device) -> None:
         "zcat /usr/share/man/man8/caissond.8.gz | head -c 14; echo\n"
         "journalctl --list-catalog | grep -c Caisson"
     )
+    assert not re.search("not compiled|cannot compile", said, re.IGNORECASE)
     *_, version, daemon, services, page, entries = said.splitlines()
     assert (version, daemon, page) == ("caisson 1.0.0", "caissond 1.0.0", ".TH CAISSOND 8")
     assert services.startswith("SERVICE frontend")
@@ -145,6 +146,50 @@ def test_compiled_modules_are_used_and_go_with_the_package(device: Device) -> No
         "dpkg -r caisson >/dev/null; ls -d /usr/lib/caisson 2>&1 || true"
     )
     assert re.search(r"code object from '.*/errors.cpython-311.pyc'\n0\n.*No such file", said, re.DOTALL)
+
+
+def test_module_that_does_not_compile_is_named_and_costs_no_other(device: Device) -> None:
+    said = device(
+        "mkdir -p /usr/lib/caisson/lib; cd /usr/lib/caisson/lib\n"
+        "echo 'print 2' >a.py; printf '\\0' >b.py; echo 'print(2)' >c.py\n"
+        "dpkg -i /packages/1.deb; find . -name '*.new'; ls __pycache__"
+    )
+    assert re.search("cannot compile /usr/lib/caisson/lib/a.py: .", said)
+    assert re.search("cannot compile /usr/lib/caisson/lib/b.py: .", said)
+    assert "Modules are not compiled" not in said
+    assert said.endswith("c.cpython-311.pyc\n")
+
+
+STICK_AND_OTHER_DISKS = """
+mount -t tmpfs sys /sys
+mkdir -p /sys/bus/usb /sys/bus/pci /sys/class/block /sys/class/sound /run/udev
+disk() {
+    place=/sys/devices/pci0000:00/$1/$2
+    mkdir -p "$place"
+    ln -s "/sys/class/$3" "$place/subsystem"
+    ln -s "$place" "/sys/class/$3/${2##*/}"
+    printf 'MAJOR=8\nMINOR=%s\nDEVNAME=%s\n' "$(ls /sys/class/block | wc -l)" "${2##*/}" >"$place/uevent"
+}
+disk 0000:00:01.0/ata1/host0/target0:0:0/0:0:0:0/block sda block
+disk 0000:00:01.0/ata1/host0/target0:0:0/0:0:0:0/block sda/sda1 block
+disk 0000:00:02.0/usb2/2-1/2-1:1.0/host6/target6:0:0/6:0:0:0/block sdb block
+disk 0000:00:02.0/usb2/2-1/2-1:1.0/host6/target6:0:0/6:0:0:0/block sdb/sdb1 block
+disk 0000:00:02.0/usb2/2-1.4/2-1.4:1.0/host7/target7:0:0/7:0:0:0/block sr0 block
+disk 0000:00:02.0/usb2/2-2/2-2:1.0/sound sdx sound
+disk 0000:00:03.0/virtio1/block vda block
+: >/run/udev/control
+export SYSTEMD_DEVICE_VERIFY_SYSFS=0 SYSTEMD_IGNORE_CHROOT=1
+"""
+
+
+def test_stick_that_is_in_already_gets_an_event_and_no_other_disk(device: Device) -> None:
+    """udevadm is the real one, /sys is made of files."""
+    said = device(
+        f"{PLAYED_SYSTEMD}{STICK_AND_OTHER_DISKS}\ndpkg -i /packages/1.deb\n"
+        "echo; grep -rl '^change' /sys/devices | sort"
+    )
+    usb = "/sys/devices/pci0000:00/0000:00:02.0/usb2/2-1/2-1:1.0/host6/target6:0:0/6:0:0:0/block"
+    assert said.split("\n\n")[-1].splitlines() == [f"{usb}/sdb/sdb1/uevent", f"{usb}/sdb/uevent"]
 
 
 def test_state_outlives_removal_and_goes_with_a_purge(device: Device) -> None:

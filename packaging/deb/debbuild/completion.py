@@ -1,8 +1,11 @@
 """The completion for bash: the tables from the command tree, in front of the code of caisson.bash-completion."""
 
+import re
+
 from debbuild.command_tree import Command
 
 MARK = "# tables: debbuild/completion.py\n"
+_PLAIN = re.compile(r"[A-Za-z0-9 ._-]*")
 
 
 def completion(template: str, command: Command) -> str:
@@ -11,7 +14,7 @@ def completion(template: str, command: Command) -> str:
         template: the code, with a line where the tables go.
 
     Raises:
-        ValueError: there is no such line.
+        ValueError: there is no such line, or bash would expand one of the words.
     """
     if MARK not in template:
         raise ValueError(f"expected the line {MARK!r} in the completion")
@@ -43,5 +46,8 @@ def _option_names(command: Command) -> list[str]:
 
 
 def _table(name: str, rows: dict[str, str]) -> str:
+    for text in (*rows.keys(), *rows.values()):
+        if not _PLAIN.fullmatch(text):  # twice: where it is sourced, and in compgen -W
+            raise ValueError(f"cannot complete {text!r}: bash would expand it")
     body = "".join(f'    ["{key}"]="{value}"\n' for key, value in rows.items() if value)
     return f"declare -gA _caisson_{name}=(\n{body})\n"

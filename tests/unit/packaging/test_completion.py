@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from debbuild.command_tree import caisson_command
+from debbuild.command_tree import Command, caisson_command
 from debbuild.completion import completion
 
 REPOSITORY = Path(__file__).parents[3]
@@ -85,6 +85,38 @@ def test_services_come_from_below_another_root(script: Path, folder: Path) -> No
     assert offered(script, folder, "rollback", "--root", "sub", "") == {"below"}
 
 
+def test_hostile_service_name_runs_nothing_and_is_not_offered(script: Path, folder: Path) -> None:
+    """Offered, it would run with Enter."""
+    names = ("$(touch ran)y", "`touch ran`", "${z:=$(touch ran)}", "x; touch ran", "a b", "front-end_2.0")
+    (folder / "services.toml").write_text("".join(f'[[services]]\nname = "{name}"\n' for name in names))
+    found = offered(script, folder, "--services", "services.toml", "rollback", "")
+    assert not (folder / "ran").exists()
+    assert found == {"front-end_2.0"}
+
+
+@pytest.mark.parametrize(
+    "word", ["$(touch ran)", "$(touch ran)/y", "`touch ran`", "--$(touch ran)", "a[$(touch ran)]"]
+)
+@pytest.mark.parametrize(
+    "before",
+    [
+        (),
+        ("package",),
+        ("package", "load"),
+        ("package", "convert", "good.edgepkg"),
+        ("rollback",),
+        ("--services",),
+        ("--state-dir",),
+    ],
+)
+def test_hostile_word_on_the_line_runs_nothing(
+    script: Path, folder: Path, before: tuple[str, ...], word: str
+) -> None:
+    offered(script, folder, *before, word)
+    offered(script, folder, *before, word, "")
+    assert not (folder / "ran").exists()
+
+
 def test_value_of_an_option_is_offered_what_it_takes(script: Path, folder: Path) -> None:
     assert offered(script, folder, "package", "verify", "--allowed-signers", "n") == {"notes.txt"}
     assert offered(script, folder, "--state-dir", "s") == {"sub"}
@@ -98,6 +130,13 @@ def test_option_of_the_same_name_may_take_a_value_in_one_place_only(script: Path
 def test_code_without_a_place_for_the_tables_is_noticed() -> None:
     with pytest.raises(ValueError, match="expected the line"):
         completion("complete -F _caisson caisson\n", caisson_command()[0])
+
+
+@pytest.mark.parametrize("name", ["$(touch ran)", "`touch ran`", 'a"b', "a\\b"])
+def test_word_that_bash_would_expand_is_noticed(name: str) -> None:
+    below = Command(path=("caisson", name), text="", parameters=(), commands=())
+    with pytest.raises(ValueError, match="bash would expand"):
+        completion(TEMPLATE, Command(path=("caisson",), text="", parameters=(), commands=(below,)))
 
 
 def test_tab_completes_in_a_terminal(script: Path, folder: Path) -> None:
