@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from caissond import __version__
@@ -96,6 +97,7 @@ class Daemon:
             self._inbox.stop()
             self._media.close()
         self._device.bus.tell("daemon.stopped", "stopped")
+        self._status.remove()
         return 0
 
     # the main thread
@@ -307,8 +309,14 @@ def run(paths: Paths, *, adjust: Callable[[Device], None] = lambda _device: None
     except CaissonError as exc:
         bus.tell(exc.code, exc.message)
     finally:
-        outlets.close()
+        outlets.close(on_wait=partial(_still_ending, manager))
     return 1
+
+
+def _still_ending(manager: ServiceManager) -> None:
+    """Hooks may take longer than the service manager waits for an end."""
+    manager.watchdog()
+    manager.extend_timeout(STOP_EXTENSION_S)
 
 
 def _open_device(paths: Paths, bus: Bus) -> Device:

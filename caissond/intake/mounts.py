@@ -88,9 +88,18 @@ def _options(field: bytes) -> frozenset[str]:
 
 def find_media(media_root: Path, extra_roots: Iterable[Path] = ()) -> tuple[Place, ...]:
     """The media that are mounted right now. Links in the roots are followed, since the table knows none."""
-    root, extra = media_root.resolve(), tuple(root.resolve() for root in extra_roots)
+    root, extra = media_root.resolve(), resolve_roots(extra_roots)
     mounts = parse_mounts(lines_near(MOUNTINFO.read_bytes(), (root, *extra)))
     return media_places(mounts, root, extra, sequence_of=sequence_of)
+
+
+def resolve_roots(roots: Iterable[Path]) -> tuple[Path, ...]:
+    """The roots without links; one that leads nowhere has nothing in it, and is left out."""
+    resolved: list[Path] = []
+    for root in roots:
+        with suppress(OSError, RuntimeError, ValueError):  # links in a circle, a NUL
+            resolved.append(root.resolve())
+    return tuple(resolved)
 
 
 def lines_near(content: bytes, roots: Iterable[Path]) -> bytes:

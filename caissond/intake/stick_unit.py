@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from caissond.intake.mounts import sequence_of
+from caissond.intake.mounts import resolve_roots, sequence_of
 from caissond.intake.remount import (
     ENDING,
     CannotWrite,
@@ -138,7 +138,7 @@ def _is_meant(delivery: Delivery, device: str, sequence: str | None) -> bool:
 def _is_served(place: Path, media: Path, config: Path) -> bool:
     if place.parent.resolve().is_relative_to(media):
         return True
-    return any(place.resolve().is_relative_to(root.resolve()) for root in _roots(config))
+    return any(place.resolve().is_relative_to(root) for root in resolve_roots(_roots(config)))
 
 
 def _roots(config: Path) -> tuple[Path, ...]:

@@ -77,37 +77,47 @@ class Wait:
     seconds: float
 
 
-def judge(stick: Stick, mounts: Sequence[Mount], media: Collection[Path], now: float) -> Fault | Wait | None:
+def judge(
+    stick: Stick,
+    mounts: Sequence[Mount],
+    media: Collection[Path],
+    now: float,
+    *,
+    were_mounted: Collection[str] = (),
+) -> Fault | Wait | None:
     """What is to be told of a stick; None: nothing is wrong with it, or it is none of our business.
 
     Args:
         media: where the media that are looked at are mounted.
         now: on the clock of `Volume.seen_s`.
+        were_mounted: names of its volumes that were mounted since it was plugged in. Whoever unmounts one to pull the
+            stick out in order is not told of a fault.
     """
-    served = _named(stick, (mount for mount in mounts if mount.point in media))
+    served = mounted_volumes(stick, (mount for mount in mounts if mount.point in media))
     seen = [volume.seen_s for volume in stick.volumes if volume.seen_s is not None]
-    if stick.left_alone or len(seen) < len(stick.volumes) or _named(stick, mounts) - served:
+    if stick.left_alone or len(seen) < len(stick.volumes) or mounted_volumes(stick, mounts) - served:
         return None
-    rest = [volume for volume in stick.volumes if volume.has_content and volume.name not in served]
+    used = served.union(were_mounted)
+    rest = [volume for volume in stick.volumes if volume.has_content and volume.name not in used]
     waiting = [volume for volume in rest if volume.is_supported]
     if (wait_s := max(seen) + (MOUNT_S if waiting else SETTLE_S) - now) > 0:
         return Wait(wait_s)
-    return _fault(stick.name, rest, waiting, is_served=bool(served))
+    return _fault(stick.name, rest, waiting, is_used=bool(used))
 
 
-def _fault(name: str, rest: Sequence[Volume], waiting: Sequence[Volume], *, is_served: bool) -> Fault | None:
+def _fault(name: str, rest: Sequence[Volume], waiting: Sequence[Volume], *, is_used: bool) -> Fault | None:
     if waiting:
         return Fault("media.not_mounted", f"{name}: cannot be mounted: {_listed(waiting)}")
     if rest:
         return Fault("media.unsupported", f"{name}: cannot be used: {_listed(rest)}")
-    if is_served:
+    if is_used:
         return None
     return Fault("media.unsupported", f"{name}: cannot be used: no filesystem was found on it")
 
 
-def _named(stick: Stick, mounts: Iterable[Mount]) -> set[str]:
-    """The volumes that are mounted. Some filesystems (btrfs, FUSE) have numbers of their own, and `/dev/root` is a name
-    that no device has, so either will do.
+def mounted_volumes(stick: Stick, mounts: Iterable[Mount]) -> set[str]:
+    """The names of the volumes that are mounted. Some filesystems (btrfs, FUSE) have numbers of their own, and
+    `/dev/root` is a name that no device has, so either will do.
     """
     known = {word for mount in mounts for word in (mount.device, mount.source)}
     return {volume.name for volume in stick.volumes if known & {volume.number, f"/dev/{volume.name}"}}

@@ -25,6 +25,9 @@ BACKLOG = 200
 LATER = 75
 """EX_TEMPFAIL of sysexits.h."""
 
+WAIT_S = 1.0
+"""How often whoever waits for the end gives a sign of life."""
+
 QUESTION = "update.before"
 _OWN = "hook."
 
@@ -53,8 +56,11 @@ class Hooks:
         self._tell = tell
 
     def __call__(self, event: Event) -> None:
-        """Have the event told to the hooks. Those about hooks are not: one that fails would never hear the end."""
-        if event.code.startswith(_OWN) or not self._folder.is_dir():
+        """Have the event told to the hooks. Those about hooks are not: one that fails would never hear the end. How
+        they had a package end is not about them.
+        """
+        is_about_hooks = event.code.startswith(_OWN) and "outcome" not in event.fields
+        if is_about_hooks or not self._folder.is_dir():
             return
         with self._changed:
             is_full = len(self._waiting) >= BACKLOG
@@ -84,14 +90,19 @@ class Hooks:
             if problem := objection(result, self._timeout_s):
                 raise problem
 
-    def close(self) -> None:
-        """Wait until the hooks have heard everything, for the time of one hook at most, and end."""
+    def close(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Wait until the hooks have heard everything, for the time of one hook at most, and end.
+
+        Args:
+            on_wait: called again and again meanwhile.
+        """
         until = time.monotonic() + self._timeout_s
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             while (self._waiting or self._busy) and (left_s := until - time.monotonic()) > 0:
-                self._changed.wait(left_s)
+                on_wait()
+                self._changed.wait(min(left_s, WAIT_S))
             self._waiting.clear()
 
     def _start(self) -> None:

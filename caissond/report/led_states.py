@@ -5,6 +5,7 @@ most pressing one that its role shows.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from string import digits
 from types import MappingProxyType
 
 from caissond.model.events import Event
@@ -21,9 +22,11 @@ class Shown(IntEnum):
     """The outcome of what was brought, the worst last: of several packages the worst is shown."""
 
     NOTHING = 0
-    SUCCESS = 1
-    FAILURE = 2
-    HELP = 3
+    UNUSABLE = 1
+    """A medium or a part of it; what became of a package says more."""
+    SUCCESS = 2
+    FAILURE = 3
+    HELP = 4
 
 
 _SHOWN = {
@@ -43,7 +46,12 @@ _MEDIA = {
     "media.unsupported": State.SAFE,
     "media.not_mounted": State.SAFE,
 }
-_MEDIA_FAULTS = frozenset({"media.unreadable", "media.incomplete", "media.unsupported", "media.not_mounted"})
+_MEDIA_FAULTS = {
+    "media.unreadable": Shown.UNUSABLE,
+    "media.unsupported": Shown.UNUSABLE,
+    "media.not_mounted": Shown.UNUSABLE,
+    "media.incomplete": Shown.FAILURE,  # a package, like one that is refused
+}
 _BROKEN = ("store.", "daemon.failed")
 
 
@@ -104,13 +112,19 @@ def _after_media(situation: Situation, event: Event, now: float) -> Situation:
         media[name] = _MEDIA[event.code]
     elif event.code in _MEDIA_FAULTS and name in situation.media:
         media[name] = situation.media[name]  # there may be a good package on it, too
-    was_seen = now - situation.shown_since >= SUCCESS_SEEN_S
-    if event.code == "media.found" or (event.code == "media.gone" and shown is Shown.SUCCESS and was_seen):
+    if event.code == "media.found" or (shown is Shown.SUCCESS and _ends_success(situation, event, now)):
         shown = Shown.NOTHING
-    if event.code in _MEDIA_FAULTS:
-        shown = max(shown, Shown.FAILURE)
+    shown = max(shown, _MEDIA_FAULTS.get(event.code, Shown.NOTHING))
     since = situation.shown_since if shown is situation.shown else now
     return replace(situation, media=MappingProxyType(media), shown=shown, shown_since=since)
+
+
+def _ends_success(situation: Situation, event: Event, now: float) -> bool:
+    """Its stick was pulled, or another one was brought that is of no use."""
+    name = event.fields.get("medium", "")
+    if event.code in _MEDIA_FAULTS:
+        return not any(name in (medium, medium.rstrip(digits)) for medium in situation.media)
+    return event.code == "media.gone" and now - situation.shown_since >= SUCCESS_SEEN_S
 
 
 def _after_outcome(situation: Situation, outcome: Outcome, now: float) -> Situation:
@@ -139,14 +153,14 @@ def states(situation: Situation) -> Iterator[State]:
         yield from (State.SAFE, State.WORKING) if State.SAFE in media else (State.WORKING,)
     if resting.config_problem or resting.unsettled or _needs_help(situation):
         yield State.ATTENTION
-    if situation.shown is Shown.FAILURE:
+    if situation.shown in (Shown.FAILURE, Shown.UNUSABLE):
         yield State.FAILURE
     if situation.shown is Shown.SUCCESS:
         yield State.SUCCESS
-    if State.SAFE in media:
-        yield State.SAFE
     if not resting.provisioned:
         yield State.NOT_PROVISIONED
+    if State.SAFE in media:
+        yield State.SAFE
     yield State.IDLE
 
 

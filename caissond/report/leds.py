@@ -63,9 +63,16 @@ class FileWriter:
 class UnitWriter:
     """Has `packaging/caisson-leds` write them: a line of name, file and value, and one that says ok or why not."""
 
-    def __init__(self, path: Path, *, spared_s: float = SPARED_S) -> None:
+    def __init__(
+        self, path: Path, *, spared_s: float = SPARED_S, on_connect: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Args:
+            on_connect: called for each new program. The one before has turned off what it had set.
+        """
         self._path = str(path)
         self._spared_s = spared_s
+        self._on_connect = on_connect
         self._connection: socket.socket | None = None
         self._owed = 0
         """Answers that did not come in time. They come once the program is up: on a slow device that takes a while."""
@@ -121,6 +128,7 @@ class UnitWriter:
             self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._connection.settimeout(START_S)
             self._connection.connect(self._path)
+            self._on_connect()
         return self._connection
 
 
@@ -204,7 +212,9 @@ class Leds:
         self._writer.close()
         by_unit = self._socket.is_socket()
         self._writer = (
-            UnitWriter(self._socket, spared_s=self._spared_s) if by_unit else FileWriter(self._folder)
+            UnitWriter(self._socket, spared_s=self._spared_s, on_connect=lambda: self._lit.clear())
+            if by_unit
+            else FileWriter(self._folder)
         )
 
     def _complain(self, problems: list[str]) -> None:
@@ -217,8 +227,14 @@ class Leds:
         return self._set_all({name: state_for(role, self._situation) for role, name in self._names.items()})
 
     def _set_all(self, wanted: dict[str, State]) -> list[str]:
-        todo = {name: state for name, state in wanted.items() if self._lit.get(name) is not state}
-        return [problem for name, state in todo.items() if (problem := self._set(name, state))]
+        todo = self._not_lit(wanted)
+        problems = [self._set(name, state) for name, state in todo.items()]
+        gone_out = {name: state for name, state in self._not_lit(wanted).items() if name not in todo}
+        problems += [self._set(name, state) for name, state in gone_out.items()]
+        return [problem for problem in problems if problem]
+
+    def _not_lit(self, wanted: dict[str, State]) -> dict[str, State]:
+        return {name: state for name, state in wanted.items() if self._lit.get(name) is not state}
 
     def _set(self, name: str, state: State) -> str:
         self._lit.pop(name, None)

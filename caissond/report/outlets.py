@@ -1,6 +1,6 @@
 """Who is told besides the log, the service manager and the status file: LEDs, the console, hooks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from caissond.model.paths import Paths
 from caissond.model.settings import Settings
@@ -28,8 +28,12 @@ class Outlets:
         self.console.configure(settings.console, bus.tell)
         self.hooks.configure(settings.hooks, bus.tell)
 
-    def close(self) -> None:
-        """The LEDs go off at once; the hooks get their time to hear the rest."""
+    def close(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """The LEDs go off at once; the hooks get their time to hear the rest.
+
+        Args:
+            on_wait: called again and again meanwhile.
+        """
         self.leds.close()
-        self.hooks.close()
+        self.hooks.close(on_wait)
         self.console.close()

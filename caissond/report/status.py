@@ -42,6 +42,7 @@ class StatusFile:
         self._clock = clock
         self._lock = threading.Lock()
         self._written_at = -PROGRESS_INTERVAL_S
+        self._is_over = False
         self._report = StatusReport(
             pid=os.getpid(),
             daemon_version=__version__,
@@ -71,15 +72,16 @@ class StatusFile:
         self._change({"phase": phase, "progress": progress}, throttled=phase == self._report.phase)
 
     def remove(self) -> None:
-        """The daemon ends: nobody is to read what was."""
+        """The daemon ends: nobody is to read what was. What is told after that does not bring it back."""
         with self._lock, suppress(OSError):
+            self._is_over = True
             self._path.unlink()
 
     def _change(self, changes: dict[str, object], *, throttled: bool = False) -> None:
         with self._lock:
             self._report = self._report.model_copy(update={**changes, "updated_at": datetime.now(UTC)})
             now = self._clock()
-            if throttled and now - self._written_at < PROGRESS_INTERVAL_S:
+            if self._is_over or (throttled and now - self._written_at < PROGRESS_INTERVAL_S):
                 return
             self._written_at = now
             with suppress(OSError):

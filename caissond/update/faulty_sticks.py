@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from caissond.intake.mounts import Mount, read_mounts
-from caissond.intake.sticks import Fault, Stick, Wait, judge
+from caissond.intake.sticks import Fault, Stick, Wait, judge, mounted_volumes
 from caissond.intake.udev import find_sticks
 from caissond.report.bus import Bus
 
@@ -30,6 +30,8 @@ class FaultySticks:
         self._mounts = mounts
         self._clock = clock
         self._told: dict[tuple[str, str], Fault] = {}
+        self._were_mounted: dict[tuple[str, str], set[str]] = {}
+        """By stick: its volumes that were mounted since it was plugged in."""
 
     def look(self, media: Collection[Path]) -> float | None:
         """Tell what is news.
@@ -44,16 +46,18 @@ class FaultySticks:
         for gone in self._told.keys() - sticks.keys():
             del self._told[gone]
             self._bus.tell("media.gone", f"{gone[0]}: removed", medium=gone[0])
-        if not sticks:
-            return None
-        mounts = self._mounts()
+        mounts = self._mounts() if sticks else ()
+        self._were_mounted = {
+            key: self._were_mounted.get(key, set()) | mounted_volumes(stick, mounts)
+            for key, stick in sticks.items()
+        }
         waits = [self._judge(key, stick, mounts, media) for key, stick in sticks.items()]
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def _judge(
         self, key: tuple[str, str], stick: Stick, mounts: tuple[Mount, ...], media: Collection[Path]
     ) -> float | None:
-        verdict = judge(stick, mounts, media, self._clock())
+        verdict = judge(stick, mounts, media, self._clock(), were_mounted=self._were_mounted[key])
         if isinstance(verdict, Wait):
             return verdict.seconds
         if verdict is not None and verdict != self._told.get(key):

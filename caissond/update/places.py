@@ -43,7 +43,7 @@ class Places:
         self.growing: frozenset[Path] = frozenset()
         """Where something may soon be complete, by the last look."""
         self.fruitless: frozenset[Path] = frozenset()
-        """Media with nothing on them that gets a turn, though they are not empty, by the last look."""
+        """Media with nothing on them that gets a turn, though they are not empty or were not, by the last look."""
 
     def is_known(self, path: Path) -> bool:
         """Whether this medium was there at the last look."""
@@ -58,6 +58,7 @@ class Places:
         media = self._media()
         self._tell_changes({place.path: place for place in media})
         found: list[Found] = []
+        grew = self.growing
         self.growing = self.fruitless = frozenset()
         waits = [self._faulty.look([place.path for place in media])]
         for place in (Place(self._device.paths.inbox, Origin.INBOX, read_only=False), *media):
@@ -69,7 +70,8 @@ class Places:
             waits.append(SOON_S if scan.pending else None)
             if scan.pending:
                 self.growing |= {place.path}
-            if place.origin is Origin.MEDIA and not scan.complete and (scan.incomplete or scan.problem):
+            is_odd = scan.incomplete or scan.problem or place.path in grew
+            if place.origin is Origin.MEDIA and not scan.complete and is_odd:
                 self.fruitless |= {place.path}
         return found, min((wait_s for wait_s in waits if wait_s is not None), default=None)
 

@@ -49,7 +49,9 @@ class Visits:
             found: everything complete that has not had its turn.
             now: what is tried in this round.
         """
+        wanted = {place for place in self._mounted() if self._has_packages(place)}
         self._to_try, waiting = _by_medium(now), _by_medium(found)
+        self._held_up |= wanted - waiting.keys()  # what was to be tried is not there any more
         self._coming = frozenset()
         self._sequences = {file.place.path: file.place.sequence for file in now}
         self._waiting = {place: paths - self._to_try.get(place, set()) for place, paths in waiting.items()}
@@ -60,7 +62,8 @@ class Visits:
         """It went away; another one may be in its place already."""
         for media in (self._safe, self._finished, self._held_up):
             media.discard(place)
-        self._waiting.pop(place, None)
+        for files in (self._to_try, self._waiting):
+            files.pop(place, None)
         self._reports.forget(place)
 
     def is_read(self, file: Found) -> None:
@@ -89,6 +92,7 @@ class Visits:
     def was_cut_off(self, file: Found) -> None:
         """The round ends in the middle of its turn; it gets another."""
         if file.place.origin is Origin.MEDIA:
+            self._waiting.setdefault(file.place.path, set()).add(file.path)
             self._want(file.place.path)
 
     def answer_requests(

@@ -93,10 +93,14 @@ class Worker:
         again = max((Again(wait_s), Again(self._waiting.wait_s)), key=_urgency)
         self._on_scanned()
         if self._device.config_problem is not None:
-            self._visits.begin(found, now=())
-            self._visits.answer_requests((), self._places.growing, self._places.fruitless)
+            # nothing is read, so no medium is wanted for its packages
+            self._visits.begin((), now=())
+            fruitless = self._places.fruitless | {file.place.path for file in found}
+            self._visits.answer_requests((), self._places.growing, fruitless)
             return NEVER
         now = [file for file in found if self._patience.is_over(file) and os.path.lexists(file.path)]
+        if not now:
+            self._visits.begin(found, now)
         self._visits.answer_requests(now, self._places.growing, self._places.fruitless)
         if not now:
             return again

@@ -208,6 +208,13 @@ def test_medium_that_others_mounted_writable_gets_its_receipt_and_stays_writable
     assert not mount_at(elsewhere).read_only
 
 
+def test_root_that_leads_nowhere_does_not_hide_the_others(device: Device, elsewhere: Path) -> None:
+    circle = device.root / "circle"
+    circle.symlink_to(circle)
+    device.config.write_text(f'[media]\nroots = ["{circle}", "/a\\u0000", "{device.root}/media"]\n')
+    assert device.deliver(elsewhere) == ""
+
+
 def test_medium_that_others_mounted_read_only_stays_so(device: Device, elsewhere: Path) -> None:
     run("mount", "-o", "remount,ro", elsewhere)
     assert device.deliver(elsewhere) == "it is mounted read-only, and not by Caisson"

@@ -180,6 +180,44 @@ def test_file_that_grows_keeps_the_stick_wanted_until_it_is_given_up(stick: Stic
     assert media == ["media.found", "media.incomplete", "media.done"]
 
 
+def cut_off(stick: Stick, worker: Worker) -> None:
+    """Docker goes in the middle of the first update, and is back."""
+
+    def end_docker() -> None:
+        stick.world.docker.is_down = True
+
+    stick.during("update.stopping_old", end_docker)
+    with pytest.raises(HostUnavailable):
+        worker.look()
+    stick.world.docker.is_down = False
+
+
+def only_media(stick: Stick) -> list[str]:
+    return [code for code in stick.told() if code.startswith("media.")]
+
+
+def test_stick_whose_package_was_cut_off_and_then_deleted_may_be_removed(stick: Stick) -> None:
+    stick.is_read_only = False
+    stick.put("a.edgepkg", package())
+    with stick.worker() as worker:
+        cut_off(stick, worker)
+        (stick.path / "a.edgepkg").unlink()
+        worker.look()
+        worker.look()
+    assert only_media(stick) == ["media.found", "media.done", "media.needed", "media.done"]
+
+
+def test_stick_of_which_a_file_was_deleted_while_it_grew_may_be_removed(stick: Stick) -> None:
+    stick.is_read_only = False
+    stick.put("a.edgepkg", package()[:3000])
+    with stick.worker() as worker:
+        worker.look()
+        (stick.path / "a.edgepkg").unlink()
+        worker.look()
+        worker.look()
+    assert only_media(stick) == ["media.found", "media.done"]
+
+
 # What is left on it. The program that writes runs for real, so the stick is a mount.
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -344,6 +382,22 @@ def test_plugging_in_again_asks_for_the_inventory_again(mounted: Stick) -> None:
 
 
 @needs_root
+def test_stick_that_comes_after_one_that_was_cut_off_may_be_removed(mounted: Stick) -> None:
+    for name in ("a.edgepkg", "b.edgepkg"):
+        mounted.put(name, package())
+    with mounted.worker() as worker:
+        cut_off(mounted, worker)
+        mounted.is_in = False
+        worker.look()
+        for path in mounted.path.iterdir():
+            path.unlink()
+        mounted.put("caisson-inventory")
+        mounted.is_in = True
+        worker.look()
+    assert only_media(mounted)[-4:] == ["media.gone", "media.found", "media.inventory", "media.done"]
+
+
+@needs_root
 @pytest.mark.parametrize("has_package", [False, True])
 def test_device_without_a_catalog_gives_its_inventory_and_keeps_packages_waiting(
     mounted: Stick, has_package: bool
@@ -354,8 +408,21 @@ def test_device_without_a_catalog_gives_its_inventory_and_keeps_packages_waiting
     with mounted.worker() as worker:
         mounted.world.running_device.config_problem = ConfigError("cannot find", code="catalog.missing")
         worker.look()
-    assert "media.inventory" in mounted.told()
-    assert ("media.done" in mounted.told()) is not has_package
+    assert only_media(mounted) == ["media.found", "media.inventory", "media.done"]
+
+
+def test_stick_is_wanted_for_its_packages_as_soon_as_there_is_a_catalog(stick: Stick) -> None:
+    stick.put("a.edgepkg", package())
+    with stick.worker() as worker:
+        device = stick.world.running_device
+        device.config_problem = ConfigError("cannot find", code="catalog.missing")
+        worker.look()
+        worker.look()
+        assert only_media(stick) == ["media.found", "media.done"]
+        device.config_problem = None
+        worker.look()
+    assert only_media(stick)[2:] == ["media.needed", "media.done"]
+    assert stick.world.version() == "new"
 
 
 def led_when(stick: Stick, code: str) -> State:

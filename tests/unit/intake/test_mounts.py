@@ -13,6 +13,7 @@ from caissond.intake.mounts import (
     media_places,
     parse_mounts,
     read_mounts,
+    resolve_roots,
     visible_mounts,
 )
 from caissond.intake.scan import Origin, Place
@@ -235,3 +236,10 @@ def test_table_without_a_root_is_one_of_a_chroot() -> None:
 
 def test_folder_that_is_not_there_has_no_media(tmp_path: Path) -> None:
     assert find_media(tmp_path / "media", (tmp_path / "extra",)) == ()
+
+
+def test_root_that_leads_nowhere_has_no_media(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert find_media(tmp_path / "media", (circle, Path("/media/\0"))) == ()
+    assert resolve_roots((circle, tmp_path)) == (tmp_path,)

@@ -67,6 +67,13 @@ def test_partition_with_content_is_told_beside_one_that_is_served() -> None:
     assert verdict(VFAT, NTFS, mounted=SERVED) == "sdb: cannot be used: sdb2 (ntfs)"
 
 
+def test_partition_that_was_unmounted_is_not_told_but_the_one_beside_it_is() -> None:
+    stick = Stick("sdb", "7", (DISK, VFAT, NTFS))
+    told = judge(stick, (), (), 60, were_mounted={"sdb1"})
+    assert told == Fault("media.unsupported", "sdb: cannot be used: sdb2 (ntfs)")
+    assert judge(replace(stick, volumes=(DISK, VFAT)), (), (), 60, were_mounted={"sdb1"}) is None
+
+
 @pytest.mark.parametrize(
     "beside",
     [BLANK, replace(NTFS, part_type=EFI), replace(NTFS, part_type="0x27"), replace(NTFS, fs_type="swap")],

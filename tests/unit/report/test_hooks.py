@@ -273,6 +273,26 @@ def test_event_about_a_hook_is_not_told_to_hooks(rig: Rig) -> None:
     assert rig.log.read_text() == "daemon.started\n"
 
 
+def test_end_gives_signs_of_life_while_a_hook_takes_its_time(rig: Rig) -> None:
+    rig.add("hook", "sleep 2.5; echo ran >>$log")
+    signs: list[float] = []
+    rig.hooks(UPDATED)
+    rig.hooks.close(lambda: signs.append(time.monotonic()))
+    assert len(signs) >= 3
+    assert rig.log.read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("code", ["hook.refused", "hook.later", "hook.timed_out", "hook.unavailable"])
+def test_hook_is_told_what_became_of_a_package_because_of_hooks(rig: Rig, code: str) -> None:
+    rig.add("hook", 'echo "$CAISSON_CODE $CAISSON_OUTCOME" >>$log; exit 1')
+    bus = Bus([rig.hooks])
+    rig.hooks.configure(HookSettings(), bus.tell)
+    bus.tell(code, "held up", outcome="postponed")
+    time.sleep(0.5)
+    rig.hooks.close()
+    assert rig.log.read_text() == f"{code} postponed\n"
+
+
 # asking
 
 

@@ -79,6 +79,9 @@ DONE = "update.committed=succeeded"
         ((Resting(config_problem=True),), State.ATTENTION),
         ((Resting(unsettled=True),), State.ATTENTION),
         ((Resting(provisioned=False),), State.NOT_PROVISIONED),
+        (("media.found@sda1", Resting(provisioned=False)), State.READING),
+        (("media.found@sda1", "media.done@sda1", Resting(provisioned=False)), State.NOT_PROVISIONED),
+        (("media.found@sda1", "media.done@sda1", Resting(config_problem=True)), State.ATTENTION),
     ],
 )  # fmt: skip
 def test_one_led_alone_tells(happened: tuple[str | Resting, ...], state: State) -> None:
@@ -113,6 +116,24 @@ def test_success_goes_with_its_stick_and_failure_stays() -> None:
     assert state_for(Role.STATUS, after_rest(gone, Resting(), SUCCESS_SEEN_S)) is State.IDLE
     bad = (*stick, "gate.exited=rolled_back", "media.done@sda1", "media.gone@sda1", REST)
     assert status(*bad) is State.FAILURE
+
+
+STICK = (REST, "media.found@sdb1", "package.received")
+
+
+@pytest.mark.parametrize("fault", ["media.unsupported@sdb", "media.not_mounted@sdb", "media.unreadable@sdb1"])
+def test_success_is_shown_though_another_part_of_its_stick_is_of_no_use(fault: str) -> None:
+    assert status(*STICK, DONE, "media.done@sdb1", fault, REST) is State.SUCCESS
+    assert status(*STICK, fault, DONE, "media.done@sdb1", REST) is State.SUCCESS
+    assert status(REST, "media.found@sdb1", "media.empty@sdb1", fault, REST) is State.FAILURE
+
+
+def test_success_of_one_stick_does_not_hide_that_another_is_of_no_use() -> None:
+    assert status(*STICK, DONE, "media.done@sdb1", "media.unsupported@sdc", REST) is State.FAILURE
+
+
+def test_truncated_package_beside_a_good_one_is_a_failure() -> None:
+    assert status(*STICK, DONE, "media.incomplete@sdb1", "media.done@sdb1", REST) is State.FAILURE
 
 
 def test_success_is_shown_though_the_stick_was_pulled_while_the_gate_ran() -> None:

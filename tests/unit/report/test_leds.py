@@ -323,6 +323,23 @@ def test_unit_that_was_stopped_is_asked_again(sys: Sys) -> None:
     assert sys.told == []
 
 
+@pytest.mark.usefixtures("patient")
+def test_every_led_is_set_again_when_the_unit_was_stopped(sys: Sys) -> None:
+    with unit(sys) as accept, ThreadPoolExecutor(1) as thread:
+        first = thread.submit(accept)
+        leds = sys.leds(status=sys.add("status"), fault=sys.add("red"))
+        leds.rest(Resting(provisioned=False))
+        ask_to_end(first.result())
+        wait_until(lambda: sys.is_off("status") and sys.is_off("red"))
+        second = thread.submit(accept)
+        leds(FOUND)
+        second.result()
+        assert sys.read("status", "trigger", "delay_on") == ("timer", "80")
+        assert sys.read("red", "trigger") == ("pattern",)
+        leds.close()
+    assert sys.told == []
+
+
 def test_unit_that_does_not_answer_is_told_and_costs_a_few_seconds_only(sys: Sys) -> None:
     sys.add("status")
     with socket.socket(socket.AF_UNIX) as listener:

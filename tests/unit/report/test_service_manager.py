@@ -4,11 +4,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from caissond.daemon import STOP_EXTENSION_S
 from caissond.report.systemd import ServiceManager
+from tests.unit.report.test_status_file import daemon_without_docker
 
 
 @pytest.fixture
@@ -100,3 +103,26 @@ def test_watchdog_is_fed_twice_in_its_time(
         if value is not None:
             monkeypatch.setenv(name, str(os.getpid()) if value == "ours" else value)
     assert ServiceManager().watchdog_interval_s == interval_s
+
+
+def test_daemon_that_waits_for_a_hook_at_its_end_asks_for_time(tmp_path: Path, heard: socket.socket) -> None:
+    hook = tmp_path / "etc/caisson/hooks.d/slow"
+    hook.parent.mkdir(parents=True)
+    hook.parent.chmod(0o755)
+    hook.write_text('#!/bin/sh\n[ "$CAISSON_CODE" != daemon.stopped ] || sleep 2\n')
+    hook.chmod(0o755)
+    with ThreadPoolExecutor(1) as thread:
+        messages = thread.submit(all_messages, heard)
+        with daemon_without_docker(tmp_path):
+            pass
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"", heard.getsockname())
+    said = messages.result()
+    said = said[said.index("STATUS=stopped") + 1 :]
+    assert {"WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={STOP_EXTENSION_S * 1_000_000}"} <= set(said)
+
+
+def all_messages(heard: socket.socket) -> list[str]:
+    """Until an empty one."""
+    heard.settimeout(60)
+    return [message.decode() for message in iter(lambda: heard.recv(4096), b"")]

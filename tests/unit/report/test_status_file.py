@@ -2,6 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +26,28 @@ ROLLED_BACK = Event(
     "web: the old release runs again",
     {"package": "a.edgepkg", "outcome": "rolled_back"},
 )
+
+
+@contextmanager
+def daemon_without_docker(root: Path) -> Iterator[None]:
+    """A caissond that waits for Docker; at the end it is asked to stop, and does."""
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{root}/no-docker"}
+    command = [sys.executable, "-c", "from caissond.daemon import main; main()", "--root", str(root)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as daemon:
+        try:
+            until = time.monotonic() + 60
+            while not _waits_for_docker(root):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            yield
+        finally:
+            daemon.terminate()
+        assert daemon.wait(60) == 0
+
+
+def _waits_for_docker(root: Path) -> bool:
+    report = read_status(root / "run/caisson/status.json")
+    return report is not None and report.state is DaemonState.WAITING_FOR_DOCKER
 
 
 class Clock:
@@ -147,6 +174,19 @@ def test_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     status.state(DaemonState.IDLE)
     status.remove()
     assert read_status(tmp_path / "gone" / "status.json") is None
+
+
+def test_what_is_told_after_the_end_does_not_bring_the_file_back(status: StatusFile, path: Path) -> None:
+    status.state(DaemonState.IDLE)
+    status.remove()
+    status(Event("hook.timed_out", "a hook took too long"))
+    assert not path.exists()
+
+
+def test_status_of_a_daemon_that_was_asked_to_stop_goes(tmp_path: Path) -> None:
+    with daemon_without_docker(tmp_path):
+        pass
+    assert not (tmp_path / "run/caisson/status.json").exists()
 
 
 def test_replacing_leaves_nothing_beside_the_file(status: StatusFile, path: Path) -> None:
