@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from caissond.host.lean_requests import requests  # isort: skip  # before docker, which imports it too
+
 import docker
 import docker.errors
 import docker.utils
-import requests
 import urllib3
 
 from caissond.errors import Conflict, DockerError, HostUnavailable, NotFound
