@@ -3,6 +3,9 @@
 from fixtures.machine.device import INBOX, Device
 from fixtures.machine.ready import LARGE, PACKAGES_INSIDE, SMALL
 
+_LONG_S = 40
+"""For a gate that is still open when the daemon is stopped: a program takes seconds on an emulated processor."""
+
 
 def test_package_that_was_copied_by_scp_runs(device: Device) -> None:
     """By a member of the group; nobody else may read the file."""
@@ -28,6 +31,8 @@ def test_hung_daemon_is_started_again_and_recovers(device: Device) -> None:
     dropin = "/run/systemd/system/caissond.service.d"
     shorter = f"mkdir -p {dropin}; printf '[Service]\\nWatchdogSec=45s\\nTimeoutAbortSec=5s\\n' > {dropin}/test.conf"
     device.run("sh", "-c", f"{shorter}; systemctl daemon-reload; systemctl restart caissond")
+    device.until("it is ready", device.is_settled)
+    device.watch_for(_LONG_S)
     device.mark()
     device.drop(LARGE)
     device.await_event("update.checking")
@@ -35,16 +40,24 @@ def test_hung_daemon_is_started_again_and_recovers(device: Device) -> None:
     device.until("systemd starts it again", lambda: _property(device, "NRestarts") == "1", 120)
     device.await_event("update.committed", version="2.0.0")
     device.until("nothing goes on", device.is_settled)
+    codes = device.codes()
+    assert codes.index("update.checking") < codes.index("update.recovering") < codes.index("update.committed")
     assert device.containers() == ["web example/web:2.0.0 running"]
 
 
 def test_upgrade_of_the_deb_in_an_update_loses_nothing(device: Device) -> None:
+    """The update is undone before a file is replaced, and has another turn afterwards."""
+    device.watch_for(_LONG_S)
+    device.mark()
     device.drop(LARGE)
     device.await_event("update.checking")
     device.run("dpkg", "--force-unsafe-io", "--install", "/root/debs/caisson-next.deb", deadline_s=180)
     assert device.run("dpkg-query", "--show", "--showformat=${Version}", "caisson").endswith("+next")
     device.await_event("update.committed", version="2.0.0")
     device.until("nothing goes on", device.is_settled)
+    turns = ("update.checking", "update.interrupted", "daemon.stopped", "daemon.started", "update.checking")
+    told = [code for code in device.codes() if code in {*turns, "update.committed"}]
+    assert told == [*turns, "update.committed"]
     assert device.containers() == ["web example/web:2.0.0 running"]
     assert _property(device, "ActiveState") == "active"
 

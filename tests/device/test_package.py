@@ -3,9 +3,10 @@
 from fixtures.machine.device import Device
 from fixtures.machine.ready import SMALL
 from fixtures.machine.stick import Partition, make_stick
-from tests.device.sticks import MEDIA
+from tests.device.sticks import MEDIA, stick_with
 
 DEB = "/root/debs/caisson.deb"
+NEXT_DEB = "/root/debs/caisson-next.deb"
 _HOOK = "/etc/caisson/hooks.d/50-door"
 
 
@@ -27,6 +28,34 @@ def test_removed_package_leaves_services_state_and_settings(device: Device) -> N
     assert device.run("caisson", "history", "list") == history
     assert "update.started" not in device.codes()
     assert device.docker_state() == before
+
+
+def test_upgrade_with_nothing_going_on_leaves_docker_alone(device: Device) -> None:
+    before = device.docker_state()
+    device.mark()
+    _dpkg(device, "--install", NEXT_DEB)
+    device.await_event("daemon.started")
+    device.until("it is ready", device.is_settled)
+    assert device.run("dpkg-query", "--show", "--showformat=${Version}", "caisson").endswith("+next")
+    assert _unit(device) == "loaded active"
+    assert device.docker_state() == before
+    assert device.version() == "1.0.0"
+
+
+def test_stick_that_is_in_when_the_package_is_installed_has_its_turn(device: Device) -> None:
+    """It was plugged in when nobody was there to mount it."""
+    _dpkg(device, "--remove", "caisson")
+    device.plug(stick_with(device, device.package(SMALL)))
+    device.until("it is there", lambda: "vfat" in device.machine.try_("blkid", "/dev/sda1").out)
+    device.run("udevadm", "settle")
+    assert MEDIA not in _mounts(device)
+    device.mark()
+    _dpkg(device, "--install", DEB)
+    device.await_event("media.found", 20)
+    device.await_event("update.committed", version="1.1.0")
+    device.await_event("media.done")
+    assert f" {MEDIA}/sda1 " in _mounts(device)
+    assert device.version() == "1.1.0"
 
 
 def test_purged_package_leaves_services_and_hooks_only(device: Device) -> None:

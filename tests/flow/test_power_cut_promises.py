@@ -21,6 +21,7 @@ from tests.device.cuts.promises import (
     broken_promises,
     broken_without_caissond,
     forgotten,
+    repeated,
 )
 from tests.flow.device import World, package
 from tests.flow.faults import Killed, cut_power
@@ -196,6 +197,14 @@ def test_what_was_said_before_the_cut_is_known_after_it(
     whole: Facts, said: list[str], is_lost: dict[str, bool]
 ) -> None:
     assert {version: bool(forgotten(whole, version, said)) for version in is_lost} == is_lost
+
+
+@pytest.mark.parametrize("over", ["update.committed", "update.rolled_back"])
+def test_what_was_over_before_the_cut_may_not_begin_again(over: str) -> None:
+    assert repeated(["update.started", over], ["media.done"]) == []
+    assert repeated(["update.started"], ["update.recovering", "update.started"]) == []
+    (sentence,) = repeated(["update.started", over], ["update.started"])
+    assert over in sentence
 
 
 def test_update_that_nobody_has_settled_yet_is_not_forgotten(tmp_path: Path, whole: Facts) -> None:

@@ -1,9 +1,13 @@
 """The results of power cuts that were run before: which of them count."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from tests.device.cuts.__main__ import _load
+import pytest
+
+from fixtures.machine.recipe import HarnessError
+from tests.device.cuts.__main__ import _keep, _load
 from tests.device.cuts.table import format_table
 from tests.device.cuts.trial import Result
 
@@ -35,3 +39,11 @@ def test_sum_tells_how_many_hit_an_update() -> None:
         "2 power cuts, 1 violations; 1 cut an update off; 1 needed another boot to free a port"
     )
     assert "it runs nothing" in table
+
+
+def test_trial_whose_harness_fails_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done: Future[Result] = Future()
+    done.set_exception(HarnessError("the machine is gone"))
+    _keep(done, 7, tmp_path / "results.jsonl")
+    assert capsys.readouterr().out == "7 not run: the machine is gone\n"
+    assert not (tmp_path / "results.jsonl").exists()

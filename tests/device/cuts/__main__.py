@@ -38,21 +38,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(bench: Bench, options: argparse.Namespace, numbers: Iterable[int], path: Path) -> None:
-    """Each result is kept as soon as there is one; a trial whose machine fails before the cut has none."""
+    """Each result is kept as soon as there is one; a trial whose machine fails before the cut, or
+    whose harness fails, has none, and is run again the next time.
+    """
     with ThreadPoolExecutor(options.lanes) as pool:
-        trials = [pool.submit(bench.run, plan_trial(options.seed, number)) for number in numbers]
+        trials = {pool.submit(bench.run, plan_trial(options.seed, number)): number for number in numbers}
         try:
             for done in as_completed(trials):
-                _keep(done, path)
+                _keep(done, trials[done], path)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _keep(done: Future[Result], path: Path) -> None:
+def _keep(done: Future[Result], number: int, path: Path) -> None:
     try:
         result = done.result()
     except MachineError as exc:
-        print(f"not run: {exc}", flush=True)
+        print(f"{number} not run: {exc}", flush=True)
         return
     with path.open("a") as file:
         print(result.to_json(), file=file)

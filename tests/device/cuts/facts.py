@@ -1,7 +1,6 @@
 """What is to be seen on a device that has settled: all that the promises are held against."""
 
 import io
-import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 
 from caissond.model.paths import Paths
 from fixtures.machine.device import Device
+from fixtures.machine.qmp import parse_object
+from fixtures.machine.recipe import HarnessError
 from fixtures.machine.releases import PORT
 
 STATE_FOLDER = "/var/lib/caisson"
@@ -74,6 +75,7 @@ print(json.dumps(dict(
     filler="".join(map(filler, containers)),
     images=[(one["Id"], one["RepoTags"] or []) for one in ask("/images/json")],
     version=served(),
+    root=[line.split()[3] for line in open("/proc/mounts") if line.split()[1] == "/"][-1].split(","),
     note=read("/var/lib/docker/volumes/web-data/_data/note").decode().strip(),
     leftovers=[
         os.path.join(folder, name)
@@ -87,8 +89,15 @@ print(json.dumps(dict(
 
 
 def gather(device: Device, folder: Path) -> Facts:
-    """Looks, and changes nothing."""
-    seen = json.loads(device.run("python3", "-c", _LOOK))
+    """Looks, and changes nothing.
+
+    Raises:
+        HarnessError: the look itself failed, or the device is not one on which a power cut shows anything.
+        MachineError: the device cannot be looked at.
+    """
+    seen = parse_object(device.run("python3", "-c", _LOOK))
+    if "noauto_da_alloc" not in seen["root"]:
+        raise HarnessError(f"ext4 hides a missing fsync: the root is mounted {','.join(seen['root'])}")
     tags = {tag: image for image, tags in seen["images"] for tag in tags if not tag.startswith("<none>")}
     return Facts(
         containers=seen["containers"],
@@ -107,6 +116,9 @@ def _copy_state(device: Device, folder: Path) -> Paths:
     packed = device.machine.fetch(
         "tar", "-c", "-C", "/", "--exclude=*/inbox/*", "etc/caisson", STATE_FOLDER[1:]
     )
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        tar.extractall(folder, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            tar.extractall(folder, filter="data")
+    except (OSError, tarfile.TarError) as exc:
+        raise HarnessError(f"cannot copy the state: {exc}") from exc
     return Paths.below(folder)

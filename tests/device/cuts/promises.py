@@ -65,6 +65,17 @@ def forgotten(facts: Facts, version: str, said: Collection[str]) -> list[str]:
     return lost
 
 
+def repeated(before: Collection[str], after: Collection[str]) -> list[str]:
+    """What was over before the power went, and was begun once more.
+
+    Args:
+        before: the codes of what caissond had said until then.
+        after: what it has said since the power came back.
+    """
+    over = [code for code in ("update.committed", "update.rolled_back") if code in before]
+    return [f"it had said {code}, and has applied it once more" for code in over if "update.started" in after]
+
+
 def _is_open(facts: Facts, version: str) -> bool:
     """Whether an update to it was cut off and nobody has settled it yet."""
     state = look_at_device(facts.state, Bus([]))

@@ -14,7 +14,7 @@ from caissond.model.records import Outcome
 from fixtures.machine.device import INBOX, Device
 from fixtures.machine.machine import machine_on, make_overlay
 from fixtures.machine.ready import LARGE, LARGE_SICK, Ready
-from fixtures.machine.recipe import digest_of
+from fixtures.machine.recipe import HarnessError, digest_of
 from fixtures.machine.releases import FIRST_VERSION, Release
 from fixtures.machine.stick import Partition, make_stick
 from tests.device.cuts.facts import Facts, gather
@@ -25,6 +25,7 @@ from tests.device.cuts.promises import (
     broken_without_caissond,
     forgotten,
     outcomes_of,
+    repeated,
 )
 
 _MASKED = "systemd.mask=caissond.service"
@@ -76,7 +77,8 @@ class Bench:
         """One trial; takes a minute. Broken promises are part of the result.
 
         Raises:
-            MachineError: the machine itself failed before the power was cut.
+            MachineError: it failed before the power was cut.
+            HarnessError: what was to look at the device failed, before anything broken was seen.
         """
         began = time.monotonic()
         start_s, gate_s = self._lengths_s(good=trial.good)
@@ -85,13 +87,16 @@ class Bench:
             self._cut(device, trial, trial.fraction * (gate_s if trial.from_gate else start_s), seen)
             try:
                 self._come_back(device, trial, seen)
+            except HarnessError:
+                if not seen.broken:  # it shows nothing; what was seen before counts all the same
+                    raise
             except Exception as exc:  # whatever it is, the trial has not shown that all is well
                 seen.broken.append(f"{type(exc).__name__}: {exc}")
+        broken = tuple(f"{_release(trial).version}: {one}" for one in dict.fromkeys(seen.broken))
         return Result(
             trial.seed, trial.number, f"{'good' if trial.good else 'sick'} from {trial.way}", trial.back,
             seen.instant_s, seen.said[-1] if seen.said else "-", seen.found, seen.ended,
-            round(time.monotonic() - began, 1), tuple(f"{_release(trial).version}: {one}" for one in seen.broken),
-            seen.recovered, seen.boots, self.machine,
+            round(time.monotonic() - began, 1), broken, seen.recovered, seen.boots, self.machine,
         )  # fmt: skip
 
     @contextmanager
@@ -158,30 +163,28 @@ class Bench:
         self._boot(device, seen, sticks=(stick,) if trial.back is Return.STICK_IN else ())
         if trial.back is not Return.STICK_IN and trial.way is Way.STICK:
             device.until("settled", device.is_settled, 120)
-            facts = self._look(device, seen, "settled", _allowed(trial, seen))
-            seen.found = facts.version
-            seen.broken += forgotten(facts, release.version, seen.said)
+            seen.found = self._look(device, trial, seen, "settled", _allowed(trial, seen)).version
             if trial.back is not Return.STICK_LATER:
                 return
             device.plug(stick)
         self._await_turn(device, trial.way)
-        facts = self._look(
-            device, seen, "ended", frozenset({release.version if trial.good else FIRST_VERSION})
-        )
+        allowed = frozenset({release.version if trial.good else FIRST_VERSION})
+        facts = self._look(device, trial, seen, "ended", allowed)
         seen.ended = facts.version
-        if "update.committed" in seen.said and "update.started" in device.codes():
-            seen.broken.append("what was committed was applied once more")
         # a sick one that was rolled back before the cut is refused when it comes once more
         outcome = Outcome.SUCCEEDED if trial.good else Outcome.ROLLED_BACK
         known = outcomes_of(facts, release.version)
         if outcome not in known:
             seen.broken.append(f"the package ended as {known}, not as {outcome}")
 
-    def _look(self, device: Device, seen: "_Seen", name: str, allowed: frozenset[str]) -> Facts:
+    def _look(self, device: Device, trial: Trial, seen: "_Seen", name: str, allowed: frozenset[str]) -> Facts:
+        """What holds whenever caissond has settled, however the power came back."""
         facts = gather(device, device.folder / name)
         said = device.codes()
         seen.recovered = "update.recovering" in said
         seen.broken += broken_promises(facts, allowed, said)
+        seen.broken += forgotten(facts, _release(trial).version, seen.said)
+        seen.broken += repeated(seen.said, said)
         return facts
 
     def _boot(
