@@ -227,7 +227,7 @@ class FakeDocker(Docker):
                     "Image": self._reference_of(one),
                     "ImageID": one["Image"],
                     "HostConfig": {},
-                    "State": "removing" if one["State"].get("Dead") else one["State"]["Status"],
+                    "State": _short_state(one["State"]),
                     "Ports": one.get("Ports", []),
                     "Labels": dict(_labels(one)),
                 }
@@ -438,6 +438,13 @@ class FakeDocker(Docker):
         """What it was made from, as long as that is a name of the same image (moby, `refreshImage`)."""
         made_from = str(container["Config"]["Image"])
         return made_from if self.tagged.get(made_from) == container["Image"] else str(container["Image"])
+
+
+def _short_state(state: Inspect) -> str:
+    """As in `docker ps`."""
+    if state.get("Dead"):
+        return "removing"
+    return "running" if state["Running"] else "exited"
 
 
 def _check_alive(container: Inspect) -> None:
