@@ -68,7 +68,7 @@ def parked_name(container_name: str, update_id: UpdateId) -> str:
 
 
 def copy_name(container_name: str, update_id: UpdateId) -> str:
-    """What the old container is called where it had to be made again, until that one runs."""
+    """What the old container is called where it has to be made again, until it is whole."""
     return f"{container_name}{COPY_MARK}{update_id[:8]}"
 
 

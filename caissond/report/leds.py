@@ -165,6 +165,7 @@ class Leds:
         self._situation = Situation()
         self._lit: dict[str, State] = {}
         """By LED: what it shows; one that could not be set is tried again with the next event or rest."""
+        self._went_out = False
         self._known: dict[str, _Led] = {}
         self._told: set[str] = set()
         self._late: set[str] = set()
@@ -212,7 +213,7 @@ class Leds:
         self._writer.close()
         by_unit = self._socket.is_socket()
         self._writer = (
-            UnitWriter(self._socket, spared_s=self._spared_s, on_connect=lambda: self._lit.clear())
+            UnitWriter(self._socket, spared_s=self._spared_s, on_connect=self._have_gone_out)
             if by_unit
             else FileWriter(self._folder)
         )
@@ -227,14 +228,20 @@ class Leds:
         return self._set_all({name: state_for(role, self._situation) for role, name in self._names.items()})
 
     def _set_all(self, wanted: dict[str, State]) -> list[str]:
-        todo = self._not_lit(wanted)
-        problems = [self._set(name, state) for name, state in todo.items()]
-        gone_out = {name: state for name, state in self._not_lit(wanted).items() if name not in todo}
-        problems += [self._set(name, state) for name, state in gone_out.items()]
-        return [problem for problem in problems if problem]
+        problems = self._set_missing(wanted)
+        if self._went_out:
+            self._went_out = False
+            problems += self._set_missing(wanted)
+        return problems
 
-    def _not_lit(self, wanted: dict[str, State]) -> dict[str, State]:
-        return {name: state for name, state in wanted.items() if self._lit.get(name) is not state}
+    def _set_missing(self, wanted: dict[str, State]) -> list[str]:
+        todo = {name: state for name, state in wanted.items() if self._lit.get(name) is not state}
+        return [problem for name, state in todo.items() if (problem := self._set(name, state))]
+
+    def _have_gone_out(self) -> None:
+        """There is a new program to write them: the one before has put out what it had set."""
+        self._went_out = bool(self._lit)
+        self._lit.clear()
 
     def _set(self, name: str, state: State) -> str:
         self._lit.pop(name, None)

@@ -2,7 +2,7 @@
 
 From its stop until the verdict it has its own name and a restart policy that makes Docker bring it back at any boot
 (docs/restart-policies.md). It is removed only when the release after it is settled. Where it is lost, or can never be
-started again, a copy is made from what was written down, under a name of its own until it is whole and runs.
+started again, a copy is made from what was written down, under a name of its own until it is whole.
 """
 
 from contextlib import suppress
@@ -41,7 +41,10 @@ class OldContainer:
 
     def find(self) -> Inspect | None:
         """The old container, or what was made again in its place."""
-        return self._find_original() or self._find_copy()
+        original = self._find_original()
+        if original is not None and original["State"]["Running"]:
+            return original
+        return self._find_copy(self._name) or original
 
     def _find_original(self) -> Inspect | None:
         """Not one whose removal was cut off: Docker keeps it as dead, and takes nothing for it but another name and
@@ -50,20 +53,11 @@ class OldContainer:
         found = self._docker.find_container(self._before.container_id)
         return None if found is None or _is_dead(found) else found
 
-    def _find_copy(self) -> Inspect | None:
-        """Only a whole one: it is told to be revived, or gets the name, when all of its networks are there."""
-        copy = self._labelled(self._copy_name)
-        is_whole = copy is not None and policy_of(copy) == self._policy_of_copy
-        return copy if is_whole else self._labelled(self._name)
-
-    @property
-    def _policy_of_copy(self) -> Inspect:
-        return REVIVE if self._before.was_running else self._before.own_policy
-
-    def _labelled(self, name: str) -> Inspect | None:
-        copy = self._docker.find_container(name)
-        labels = (copy["Config"].get("Labels") or {}) if copy else {}
-        return copy if labels.get(REMADE_LABEL) == self._update_id else None
+    def _find_copy(self, name: str) -> Inspect | None:
+        """What this update has made again. It gets the service's name when it is whole."""
+        found = self._docker.find_container(name)
+        labels = (found["Config"].get("Labels") or {}) if found else {}
+        return found if labels.get(REMADE_LABEL) == self._update_id else None
 
     # until the verdict
 
@@ -76,22 +70,21 @@ class OldContainer:
 
     def revive(self) -> None:
         """Running again with its own policy, made again where somebody pruned it."""
-        original = self._find_original()
-        if original is not None:
-            self._remove_copies()
-        old = original or self._find_copy() or self._make_again()
+        self._park_dead()
+        old = self.find() or self._make_again()
         if self._before.was_running:
             if self._is_being_stopped(old):
                 # waits for the stop that is under way; a start before its end would be in vain
                 stop_container(self._tools, old)
             old = self._start(old)
-        if policy_of(old) != self._before.own_policy:
-            self._docker.set_restart_policy(old["Id"], self._before.own_policy)
         is_copy = old["Id"] != self._before.container_id
+        if is_copy:
+            self._tools.host.sync()  # it is all there is, and nothing makes it once more when the record is closed
+        self._remove_all_but(old["Id"])
         if is_copy or self._before.was_running:
             rename_container(self._tools, old["Id"], self._name)  # somebody may have given it another by hand
-        if is_copy:
-            self._tools.host.sync()  # nothing makes it once more when the record is closed
+        if policy_of(old) != self._before.own_policy:
+            self._docker.set_restart_policy(old["Id"], self._before.own_policy)
 
     def _start(self, old: Inspect) -> Inspect:
         """Start it, or a copy. A dockerd that is killed while it starts a container can leave a task of it that it
@@ -102,20 +95,24 @@ class OldContainer:
         except DockerError as exc:
             if _ID_IN_USE not in exc.message:
                 raise
-        else:
-            return self._docker.inspect_container(old["Id"])
-        copy = self._make_again()
-        self._docker.start(copy["Id"])
-        self._tools.host.sync()
-        with suppress(NotFound):
-            self._docker.remove(old["Id"], with_new_volumes=False)
-        return copy
+            old = self._make_again()
+            self._docker.start(old["Id"])
+        return self._docker.inspect_container(old["Id"])
 
-    def _remove_copies(self) -> None:
-        """The original is there, so it is the one: a copy may have been made while it could not be started."""
-        for name in (self._name, self._copy_name):
-            if copy := self._labelled(name):
-                self._docker.remove(copy["Id"], with_new_volumes=False)
+    def _park_dead(self) -> None:
+        """A dead original is in the way of its own name. Whether Docker can remove it by now does not matter."""
+        original = self._docker.find_container(self._before.container_id)
+        if original is not None and _is_dead(original):
+            rename_container(self._tools, original["Id"], self._parked_name)
+            with suppress(DockerError):
+                self._docker.remove(original["Id"], with_new_volumes=False)
+
+    def _remove_all_but(self, chosen: str) -> None:
+        """The original that could not be started, or a copy that a reboot has made needless."""
+        copies = (self._find_copy(name) for name in (self._name, self._copy_name))
+        for one in (self._find_original(), *copies):
+            if one is not None and one["Id"] != chosen:
+                self._docker.remove(one["Id"], with_new_volumes=False)
 
     def _is_being_stopped(self, old: Inspect) -> bool:
         """Whether it may be on its way down: still the same run, and already told to be revived at boot."""
@@ -124,10 +121,11 @@ class OldContainer:
         return bool(same_run and policy_of(old) == REVIVE)
 
     def _make_again(self) -> Inspect:
-        """The same, from what was written down and the image that was kept, under a name of its own. Docker revives
-        it from the moment that it is whole.
+        """The same, from what was written down and the image that was kept. It gets the service's name when it is
+        whole; from its first start on Docker revives it.
         """
-        self._clear_away()
+        if unfinished := self._find_copy(self._copy_name):
+            self._docker.remove(unfinished["Id"], with_new_volumes=False)
         before = self._before
         labels = before.container["Config"].get("Labels") or {}
         own = {name: value for name, value in labels.items() if name.startswith(LABEL_PREFIX)}
@@ -141,18 +139,11 @@ class OldContainer:
         except CaissonError:
             self._docker.remove(created, with_new_volumes=False)
             raise
-        self._docker.set_restart_policy(created, self._policy_of_copy)
-        return self._docker.inspect_container(created)
-
-    def _clear_away(self) -> None:
-        """A copy that was cut off in the making, and a dead original as far as Docker lets it go."""
-        if unfinished := self._labelled(self._copy_name):
-            self._docker.remove(unfinished["Id"], with_new_volumes=False)
-        original = self._docker.find_container(self._before.container_id)
-        if original is not None and _is_dead(original):
+        self._docker.set_restart_policy(created, REVIVE if before.was_running else before.own_policy)
+        if original := self._find_original():
             rename_container(self._tools, original["Id"], self._parked_name)
-            with suppress(DockerError):
-                self._docker.remove(original["Id"], with_new_volumes=False)
+        rename_container(self._tools, created, self._name)
+        return self._docker.inspect_container(created)
 
     def watch(self, *, only_running: bool = False) -> Watch:
         """What looks at it, once it is revived, until it is as well as it was."""

@@ -6,7 +6,7 @@ Whoever takes the lock settles first. All of it can be cut off and run again.
 import shutil
 from contextlib import suppress
 
-from caissond.errors import CaissonError, HostUnavailable
+from caissond.errors import CaissonError, DockerError, HostUnavailable
 from caissond.host.docker import Inspect
 from caissond.host.ingest import sweep_intermediates
 from caissond.model.ids import PARKED_MARK
@@ -72,21 +72,27 @@ def _sweep(device: Device) -> None:
 
 def _remove_parked(device: Device) -> None:
     """Old containers that a committed update left, as soon as the release after them has been seen running; after one
-    that was undone, what Docker could not be rid of.
+    that was undone, what Docker could not be rid of. One that stays is told, and keeps no other.
     """
     for short in device.docker.list_containers():
         for name in short.get("Names") or ():
-            service_name, marker, update = name.lstrip("/").rpartition(PARKED_MARK)
-            verdict = device.history.find(update) if marker and len(update) == 8 else None
-            if verdict is None:
+            if not _may_be_removed(device, short, name.lstrip("/")):
                 continue
-            if verdict.outcome is not Outcome.SUCCEEDED:
-                if short.get("State") in _BEING_REMOVED:
-                    device.docker.remove(short["Id"], with_new_volumes=False)
-                continue
-            current = device.docker.find_container(service_name)
-            if (current and _is_committed(device, current)) or _is_replaced_by_compose(device, short["Id"]):
+            try:
                 device.docker.remove(short["Id"], with_new_volumes=False)
+            except DockerError as exc:
+                device.bus.tell("update.cleanup_failed", f"{name.lstrip('/')} stays: {exc.message}")
+
+
+def _may_be_removed(device: Device, short: Inspect, name: str) -> bool:
+    service_name, marker, update = name.rpartition(PARKED_MARK)
+    verdict = device.history.find(update) if marker and len(update) == 8 else None
+    if verdict is None:
+        return False
+    if verdict.outcome is not Outcome.SUCCEEDED:
+        return short.get("State") in _BEING_REMOVED
+    current = device.docker.find_container(service_name)
+    return bool(current and _is_committed(device, current)) or _is_replaced_by_compose(device, short["Id"])
 
 
 def _is_replaced_by_compose(device: Device, parked: str) -> bool:

@@ -12,6 +12,7 @@ from caissond.errors import CaissonError, DockerError
 from caissond.model.events import Event
 from caissond.model.ids import UpdateId, claim_of, keep_tag
 from caissond.model.records import Outcome
+from caissond.update.old_container import REMADE_LABEL
 from tests.flow.device import World, outcome, package
 from tests.flow.fake_docker import Interfere, leave_alone
 from tests.flow.faults import Fault, Killed, Trial, Where, broken_by, kill, lift, refuse
@@ -73,27 +74,94 @@ def _rebooted(world: World) -> None:
     world.docker.power_cut()
 
 
-@pytest.mark.parametrize("come_back", [_still_refused, _rebooted])
+@pytest.mark.parametrize(
+    ("come_back", "policy"),
+    [
+        *((_still_refused, policy) for policy in ("no", "unless-stopped", "always")),
+        *((_rebooted, policy) for policy in ("unless-stopped", "always")),
+    ],
+)
 @pytest.mark.parametrize("where", [Where.BEFORE_CALL, Where.AFTER_CALL])
 def test_making_it_again_can_be_cut_off_anywhere(
-    folder: Path, where: Where, come_back: Callable[[World], None]
+    folder: Path, where: Where, come_back: Callable[[World], None], policy: str
 ) -> None:
     broken, point, struck = {}, 0, True
     while struck:
         point += 1
-        world = World.make(folder / str(point))
-        armed = Fault(kill, where).arm(world, frozenset({point}))
+        world = World.make(folder / str(point), policy=policy)
+        Fault(kill, where).arm(world, frozenset({point}))
         world.docker.before = _both(world.docker.before, _refuse_old(world))
         with suppress(Killed):
             world.update(world.write_package(BAD))
-        struck = bool(armed.struck)
+        struck = len(world.docker.calls) >= point  # a refused call strikes nothing after it
+        is_open = _has_open_record(world)
         come_back(world)
-        alone = [] if world.running() or come_back is _still_refused else ["nothing runs without caissond"]
+        alone = (
+            [] if world.running() or come_back is _still_refused or not is_open else ["nothing is revived"]
+        )
         world.settle()
         if problems := [*alone, *world.broken_promises()]:
             broken[point] = problems
-    assert point > 10
+    assert point > 40
     assert broken == {}
+
+
+def _has_open_record(world: World) -> bool:
+    with world.device() as device:
+        return bool(device.journal.unfinished())
+
+
+def _running_copies(world: World) -> set[str]:
+    return {
+        id
+        for id, one in world.docker.containers.items()
+        if one["State"]["Running"] and REMADE_LABEL in (one["Config"].get("Labels") or {})
+    }
+
+
+def _full() -> Interfere:
+    """There is no room for one more container."""
+
+    def interfere(_number: int, what: str) -> None:
+        if what.startswith("create "):
+            raise DockerError(f"cannot {what}: no space left on device", code="docker.error")
+
+    return interfere
+
+
+def test_copy_that_runs_is_not_given_up_for_an_original_that_cannot_be_started(folder: Path) -> None:
+    """Though no second copy could be made: what runs when caissond is started again runs all the time."""
+    broken, point, struck = {}, 0, True
+    while struck:
+        point += 1
+        world = World.make(folder / str(point))
+        Fault(kill, Where.AFTER_CALL).arm(world, frozenset({point}))
+        world.docker.before = _refuse_old(world)
+        with suppress(Killed):
+            world.update(world.write_package(BAD))
+        struck = len(world.docker.calls) >= point  # a refused call strikes nothing after it
+        _still_refused(world)
+        world.docker.before = _both(world.docker.before, _full())
+        copies = _running_copies(world)
+        world.settle()
+        if copies - _running_copies(world):
+            broken[point] = [world.docker.calls[point - 1]]
+        _still_refused(world)
+        world.settle()
+        if problems := world.broken_promises():
+            broken[point] = problems
+    assert point > 40
+    assert broken == {}
+
+
+@pytest.mark.parametrize("policy", ["no", "unless-stopped", "always"])
+def test_original_that_can_be_neither_started_nor_removed_is_left_behind(folder: Path, policy: str) -> None:
+    world = World.make(folder, policy=policy)
+    world.docker.before = _refuse_old(world)
+    world.docker.cannot_remove.add(world.old)
+    assert outcome(world.update(world.write_package(BAD))) is Outcome.ROLLED_BACK
+    assert world.version() == "old"
+    assert _without_the_dead(world) == []
 
 
 def _prune_in_vain(world: World, code: str) -> None:
@@ -132,14 +200,31 @@ def test_commit_does_not_fail_for_an_old_container_whose_removal_was_cut_off(fol
 
 
 def test_dead_container_keeps_nothing_else_from_being_cleared_away(folder: Path) -> None:
-    """One sweep that cannot be done does not keep the others."""
+    """Neither another parked container nor a tag; and it is said which one stays."""
     world = World.make(folder)
     _prune_in_vain(world, "update.checking")
     world.update(world.write_package(GOOD))
+    world.on_event = lambda _event: None
+    second = world.docker.named()["frontend"]["Id"]
+    world.docker.before = _refuse_to_remove(second)
+    world.update(world.write_package(package(version="1.3.0")))
+    lift(world)
+    assert len(world.docker.containers) == 3
     tag = keep_tag(claim_of(world.paths.state_dir), UpdateId(str(uuid.uuid4())), "frontend")
     world.docker.tagged[tag] = world.old_image
     world.settle()
+    assert second not in world.docker.containers
     assert tag not in world.docker.tagged
+    (dead,) = (name for name in world.docker.named() if name.startswith("frontend-caisson-old-"))
+    assert world.events[-1].text.startswith(f"{dead} stays: ")
+
+
+def _refuse_to_remove(container: str) -> Interfere:
+    def interfere(_number: int, what: str) -> None:
+        if what.startswith(f"rm {container}"):
+            raise DockerError(f"cannot {what}", code="docker.error")
+
+    return interfere
 
 
 @pytest.mark.parametrize("where", [Where.BEFORE_CALL, Where.AFTER_CALL])
@@ -152,10 +237,10 @@ def test_update_with_a_dead_old_container_can_be_cut_off_anywhere(
         point += 1
         world = World.make(folder / str(point))
         _prune_in_vain(world, "update.checking")
-        armed = Fault(kill, where).arm(world, frozenset({point}))
+        Fault(kill, where).arm(world, frozenset({point}))
         with suppress(Killed):
             world.update(world.write_package(content))
-        struck = bool(armed.struck)
+        struck = len(world.docker.calls) >= point  # a refused call strikes nothing after it
         lift(world)
         world.docker.power_cut()
         world.settle()
@@ -163,7 +248,7 @@ def test_update_with_a_dead_old_container_can_be_cut_off_anywhere(
         world.settle()
         if problems := world.broken_promises():
             broken[point] = problems
-    assert point > 10
+    assert point > 40
     assert broken == {}
 
 

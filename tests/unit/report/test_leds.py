@@ -340,6 +340,32 @@ def test_every_led_is_set_again_when_the_unit_was_stopped(sys: Sys) -> None:
     assert sys.told == []
 
 
+def test_led_that_went_out_between_two_writes_is_set_again(sys: Sys) -> None:
+    """The program ends with the first LED set and the second one asked for."""
+    names: list[str] = []
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as first, first.makefile("rw") as lines:
+            for line in lines:
+                if line.startswith("red"):
+                    break
+                print("ok", file=lines, flush=True)
+        with listener.accept()[0] as second, second.makefile("rw") as lines:
+            for line in lines:
+                names.append(line.split("\t")[0])
+                print("ok", file=lines, flush=True)
+
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as thread:
+        listener.bind(str(sys.socket))
+        listener.listen()
+        served = thread.submit(serve, listener)
+        leds = sys.leds(status=sys.add("status"), fault=sys.add("red"))
+        shown = list(names)
+        leds.close()
+        served.result()
+    assert {"status", "red"} == set(shown)
+
+
 def test_unit_that_does_not_answer_is_told_and_costs_a_few_seconds_only(sys: Sys) -> None:
     sys.add("status")
     with socket.socket(socket.AF_UNIX) as listener:
