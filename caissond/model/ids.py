@@ -62,13 +62,17 @@ def new_name(container_name: str, update_id: UpdateId) -> str:
     return f"{container_name}{NEW_MARK}{update_id[:8]}"
 
 
-def parked_name(container_name: str, update_id: UpdateId) -> str:
-    """What the old container is called between the commit and its removal."""
-    return f"{container_name}{PARKED_MARK}{update_id[:8]}"
+def parked_name(container_name: str, by: str) -> str:
+    """What the old container is called between the commit and its removal.
+
+    Args:
+        by: the update's id; for one that Docker could not remove, and nobody needs, its own.
+    """
+    return f"{container_name}{PARKED_MARK}{by[:8]}"
 
 
 def copy_name(container_name: str, update_id: UpdateId) -> str:
-    """What the old container is called where it has to be made again, until it is whole."""
+    """What the old container is called where it has to be made again, until that one runs."""
     return f"{container_name}{COPY_MARK}{update_id[:8]}"
 
 

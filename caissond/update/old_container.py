@@ -2,7 +2,7 @@
 
 From its stop until the verdict it has its own name and a restart policy that makes Docker bring it back at any boot
 (docs/restart-policies.md). It is removed only when the release after it is settled. Where it is lost, or can never be
-started again, a copy is made from what was written down, under a name of its own until it is whole.
+started again, a copy is made from what was written down, under a name of its own until it runs.
 """
 
 from contextlib import suppress
@@ -41,23 +41,24 @@ class OldContainer:
 
     def find(self) -> Inspect | None:
         """The old container, or what was made again in its place."""
-        original = self._find_original()
-        if original is not None and original["State"]["Running"]:
-            return original
-        return self._find_copy(self._name) or original
+        return next(iter(self._alive()), None)
 
-    def _find_original(self) -> Inspect | None:
-        """Not one whose removal was cut off: Docker keeps it as dead, and takes nothing for it but another name and
-        the rest of its removal.
+    def _alive(self) -> list[Inspect]:
+        """What there is of it, the one first that runs: the original, and copies. A copy that has neither run nor got
+        the service's name is none yet: it may lack a network. Nor is a dead one: it can never be started again.
         """
-        found = self._docker.find_container(self._before.container_id)
-        return None if found is None or _is_dead(found) else found
+        original = self._docker.find_container(self._before.container_id)
+        if original is not None and original["State"]["Running"]:
+            return [original]
+        named = f"/{self._name}"
+        copies = [copy for copy in self._copies() if _has_run(copy) or copy["Name"] == named]
+        found = [one for one in (original, *copies) if one is not None and not _is_dead(one)]
+        return sorted(found, key=lambda one: not one["State"]["Running"])
 
-    def _find_copy(self, name: str) -> Inspect | None:
-        """What this update has made again. It gets the service's name when it is whole."""
-        found = self._docker.find_container(name)
-        labels = (found["Config"].get("Labels") or {}) if found else {}
-        return found if labels.get(REMADE_LABEL) == self._update_id else None
+    def _copies(self) -> list[Inspect]:
+        """What this update has made again, whole or not."""
+        found = (self._docker.find_container(name) for name in (self._name, self._copy_name))
+        return [one for one in found if one is not None and _label(one, REMADE_LABEL) == self._update_id]
 
     # until the verdict
 
@@ -70,48 +71,55 @@ class OldContainer:
 
     def revive(self) -> None:
         """Running again with its own policy, made again where somebody pruned it."""
-        self._park_dead()
-        old = self.find() or self._make_again()
-        if self._before.was_running:
-            if self._is_being_stopped(old):
-                # waits for the stop that is under way; a start before its end would be in vain
-                stop_container(self._tools, old)
-            old = self._start(old)
+        self._put_dead_aside()
+        old = self._bring_up() if self._before.was_running else self.find() or self._make_again()
         is_copy = old["Id"] != self._before.container_id
         if is_copy:
             self._tools.host.sync()  # it is all there is, and nothing makes it once more when the record is closed
         self._remove_all_but(old["Id"])
         if is_copy or self._before.was_running:
             rename_container(self._tools, old["Id"], self._name)  # somebody may have given it another by hand
-        if policy_of(old) != self._before.own_policy:
+        if self._before.was_running or policy_of(old) != self._before.own_policy:
             self._docker.set_restart_policy(old["Id"], self._before.own_policy)
 
-    def _start(self, old: Inspect) -> Inspect:
-        """Start it, or a copy. A dockerd that is killed while it starts a container can leave a task of it that it
-        does not know: containerd then refuses every start of this id until it is restarted itself (20.10).
+    def _bring_up(self) -> Inspect:
+        """What there is, started; a new copy where there is nothing, or nothing that can be started. A dockerd that is
+        killed while it starts a container can leave a task of it that it does not know: containerd then refuses every
+        start of this id until it is restarted itself (20.10).
         """
-        try:
-            start_container(self._tools, old["Id"])
-        except DockerError as exc:
-            if _ID_IN_USE not in exc.message:
-                raise
-            old = self._make_again()
-            self._docker.start(old["Id"])
-        return self._docker.inspect_container(old["Id"])
+        problems: list[DockerError] = []
+        for one in self._alive():
+            try:
+                return self._started(one)
+            except DockerError as exc:
+                problems.append(exc)
+        if problems and not any(_ID_IN_USE in problem.message for problem in problems):
+            raise problems[0]
+        return self._started(self._make_again())
 
-    def _park_dead(self) -> None:
-        """A dead original is in the way of its own name. Whether Docker can remove it by now does not matter."""
+    def _started(self, one: Inspect) -> Inspect:
+        if self._is_being_stopped(one):
+            # waits for the stop that is under way; a start before its end would be in vain
+            stop_container(self._tools, one)
+        start_container(self._tools, one["Id"])
+        return one
+
+    def _put_dead_aside(self) -> None:
+        """What was to be removed, and could not be, is in the way of a name. Whether it can be by now does not matter:
+        recovery tries again.
+        """
         original = self._docker.find_container(self._before.container_id)
-        if original is not None and _is_dead(original):
-            rename_container(self._tools, original["Id"], self._parked_name)
-            with suppress(DockerError):
-                self._docker.remove(original["Id"], with_new_volumes=False)
+        for one in (original, *self._copies()):
+            if one is not None and _is_dead(one):
+                rename_container(self._tools, one["Id"], parked_name(self._name, one["Id"]))
+                with suppress(DockerError):
+                    self._docker.remove(one["Id"], with_new_volumes=False)
 
     def _remove_all_but(self, chosen: str) -> None:
-        """The original that could not be started, or a copy that a reboot has made needless."""
-        copies = (self._find_copy(name) for name in (self._name, self._copy_name))
-        for one in (self._find_original(), *copies):
-            if one is not None and one["Id"] != chosen:
+        """The original that could not be started, or copies that are not needed after all."""
+        original = self._docker.find_container(self._before.container_id)
+        for one in (original, *self._copies()):
+            if one is not None and one["Id"] != chosen and not _is_dead(one):
                 self._docker.remove(one["Id"], with_new_volumes=False)
 
     def _is_being_stopped(self, old: Inspect) -> bool:
@@ -121,11 +129,11 @@ class OldContainer:
         return bool(same_run and policy_of(old) == REVIVE)
 
     def _make_again(self) -> Inspect:
-        """The same, from what was written down and the image that was kept. It gets the service's name when it is
-        whole; from its first start on Docker revives it.
+        """The same, from what was written down and the image that was kept, under a name of its own. Docker revives it
+        from its first start on.
         """
-        if unfinished := self._find_copy(self._copy_name):
-            self._docker.remove(unfinished["Id"], with_new_volumes=False)
+        for useless in self._copies():  # it could not be started, or was cut off in the making
+            self._docker.remove(useless["Id"], with_new_volumes=False)
         before = self._before
         labels = before.container["Config"].get("Labels") or {}
         own = {name: value for name, value in labels.items() if name.startswith(LABEL_PREFIX)}
@@ -140,9 +148,6 @@ class OldContainer:
             self._docker.remove(created, with_new_volumes=False)
             raise
         self._docker.set_restart_policy(created, REVIVE if before.was_running else before.own_policy)
-        if original := self._find_original():
-            rename_container(self._tools, original["Id"], self._parked_name)
-        rename_container(self._tools, created, self._name)
         return self._docker.inspect_container(created)
 
     def watch(self, *, only_running: bool = False) -> Watch:
@@ -170,7 +175,7 @@ class OldContainer:
         """
         old = self.find()
         if old is not None and self._before.was_running and not old["State"]["Running"]:
-            start_container(self._tools, old["Id"])
+            self.revive()
 
     # past the verdict, and back
 
@@ -189,14 +194,15 @@ class OldContainer:
         """Docker revives it from now on; first of all, since the way back can be cut off too. Nothing is done when it
         runs with its own policy: then it is back already.
         """
-        old = self._find_original()
-        if old is None or not self._before.was_running:
+        old = self._docker.find_container(self._before.container_id)
+        if old is None or _is_dead(old) or not self._before.was_running:
             return
         if not old["State"]["Running"] or policy_of(old) != self._before.own_policy:
             self._docker.set_restart_policy(old["Id"], REVIVE)
 
     def take_name_back(self) -> None:
-        if old := self._find_original():
+        old = self._docker.find_container(self._before.container_id)
+        if old is not None and not _is_dead(old):
             rename_container(self._tools, old["Id"], self._name)
 
     def remove_parked(self) -> None:
@@ -211,6 +217,15 @@ class OldContainer:
 def policy_of(container: Inspect) -> Inspect:
     """Its restart policy, in the words in which it is set."""
     return restart_policy(container["HostConfig"].get("RestartPolicy"))
+
+
+def _label(container: Inspect, name: str) -> str | None:
+    labels: dict[str, str] = container["Config"].get("Labels") or {}
+    return labels.get(name)
+
+
+def _has_run(container: Inspect) -> bool:
+    return bool(container["State"]["Status"] != "created")
 
 
 def _is_dead(container: Inspect) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from caissond.errors import CaissonError, DockerError, HostUnavailable
 from caissond.host.docker import Inspect
 from caissond.host.ingest import sweep_intermediates
-from caissond.model.ids import PARKED_MARK
+from caissond.model.ids import PARKED_MARK, is_private_name
 from caissond.model.records import Outcome, Verdict
 from caissond.store.database import Origin
 from caissond.update.apply import Run
@@ -17,9 +17,8 @@ from caissond.update.containers import compose_label, find_siblings
 from caissond.update.device import Device
 from caissond.update.images import clean_images
 from caissond.update.rebuild import rebuild
+from caissond.update.survey import BEING_REMOVED
 
-_BEING_REMOVED = ("dead", "removing")
-"""How `docker ps` calls what Docker could not remove."""
 _KINDS = (
     ("io.caisson.service", "io.caisson.update", "io.caisson.running"),
     ("io.caisson.dependant.of", "io.caisson.dependant.update", "io.caisson.dependant.running"),
@@ -85,12 +84,12 @@ def _remove_parked(device: Device) -> None:
 
 
 def _may_be_removed(device: Device, short: Inspect, name: str) -> bool:
+    if is_private_name(name) and short.get("State") in BEING_REMOVED:
+        return True
     service_name, marker, update = name.rpartition(PARKED_MARK)
     verdict = device.history.find(update) if marker and len(update) == 8 else None
-    if verdict is None:
+    if verdict is None or verdict.outcome is not Outcome.SUCCEEDED:
         return False
-    if verdict.outcome is not Outcome.SUCCEEDED:
-        return short.get("State") in _BEING_REMOVED
     current = device.docker.find_container(service_name)
     return bool(current and _is_committed(device, current)) or _is_replaced_by_compose(device, short["Id"])
 

@@ -17,6 +17,9 @@ from caissond.model.reference import full_reference
 from caissond.store.journal import Journal
 from caissond.update.neighbours import find_dependants
 
+BEING_REMOVED = ("dead", "removing")
+"""How `docker ps` calls what Docker could not remove: it is in nobody's way under a name that we gave it."""
+
 
 def survey(
     docker: Docker, service: Service, container_name: str, release: Release, *, state_dir: Path,
@@ -81,6 +84,8 @@ def _check_run(service: Service, container: Inspect) -> None:
 def _check_leftovers(name: str, everybody: list[Inspect], is_known: Callable[[str], bool]) -> None:
     leftover = re.compile(rf"^/{re.escape(name)}({NEW_MARK}|{PARKED_MARK}|{COPY_MARK})([0-9a-f]{{8}})$")
     for other in everybody:
+        if other.get("State") in BEING_REMOVED:
+            continue
         for other_name in other.get("Names") or ():
             match = leftover.match(other_name)
             if match and not (match[1] == PARKED_MARK and is_known(match[2])):

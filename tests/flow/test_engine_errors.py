@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from caissond.errors import CaissonError, DockerError
+from caissond.errors import CaissonError, DockerError, HostUnavailable
 from caissond.model.events import Event
 from caissond.model.ids import UpdateId, claim_of, keep_tag
 from caissond.model.records import Outcome
@@ -43,6 +43,24 @@ def _refuse_old(world: World) -> Interfere:
     def interfere(_number: int, what: str) -> None:
         if what == f"start {world.old}":
             raise DockerError(f"cannot start container {world.old}: id already in use", code="docker.error")
+
+    return interfere
+
+
+def _refuse_old_and_first_copy(world: World) -> Interfere:
+    """The same happens with what is made in its place, once."""
+    copies: list[str] = []
+    refuse_old = _refuse_old(world)
+
+    def interfere(number: int, what: str) -> None:
+        refuse_old(number, what)
+        name, _, container = what.partition(" ")
+        if name == "start" and container in world.docker.containers:
+            one = world.docker.containers[container]
+            if REMADE_LABEL in (one["Config"].get("Labels") or {}):
+                copies.append(container)
+                if container == copies[0]:
+                    raise DockerError(f"cannot {what}: id already in use", code="docker.error")
 
     return interfere
 
@@ -106,6 +124,13 @@ def test_making_it_again_can_be_cut_off_anywhere(
     assert broken == {}
 
 
+def _alone(world: World) -> list[str]:
+    """Promise 2: Docker has brought the old release back under its name, or its copy once there is nothing else."""
+    up = world.running()
+    is_well = "frontend" in up or (world.old not in world.docker.containers and up)
+    return [] if is_well else [f"Docker alone brings back {up}"]
+
+
 def _has_open_record(world: World) -> bool:
     with world.device() as device:
         return bool(device.journal.unfinished())
@@ -152,6 +177,79 @@ def test_copy_that_runs_is_not_given_up_for_an_original_that_cannot_be_started(f
             broken[point] = problems
     assert point > 40
     assert broken == {}
+
+
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_copy_that_can_never_be_started_is_made_again(folder: Path, is_pruned: bool) -> None:
+    world = World.make(folder)
+    if is_pruned:
+        world.on_event = lambda event: world.docker.prune() if event.code == "update.checking" else None
+    world.docker.before = _refuse_old_and_first_copy(world)
+    assert outcome(world.update(world.write_package(BAD))) is Outcome.ROLLED_BACK
+    assert world.version() == "old"
+    world.settle()
+    assert world.broken_promises() == []
+
+
+def test_original_is_started_where_its_copy_cannot_be(folder: Path) -> None:
+    world = World.make(folder)
+    refuse_old = _refuse_old(world)
+    world.docker.before = _both(refuse_old, _refuse_copies(world))
+    assert outcome(world.update(world.write_package(BAD))) is Outcome.ROLLBACK_FAILED
+    world.docker.before = _refuse_copies(world)
+    world.settle()
+    assert world.broken_promises() == []
+
+
+def _refuse_copies(world: World) -> Interfere:
+    def interfere(_number: int, what: str) -> None:
+        name, _, container = what.partition(" ")
+        one = world.docker.containers.get(container)
+        if name == "start" and one and REMADE_LABEL in (one["Config"].get("Labels") or {}):
+            raise DockerError(f"cannot {what}: failed to mount overlay", code="docker.error")
+
+    return interfere
+
+
+def test_copy_that_dies_is_in_nobodys_way(folder: Path) -> None:
+    """The power goes when the copy runs beside its original, and Docker cannot remove the copy."""
+    world = World.make(folder, policy="always")
+    world.docker.before = _refuse_old(world)
+
+    def cut(_number: int, what: str) -> None:
+        if what.startswith(f"rm {world.old}"):
+            raise Killed
+
+    world.docker.before = _both(_refuse_old(world), cut)
+    with suppress(Killed):
+        world.update(world.write_package(BAD))
+    (copy,) = _running_copies(world)
+    _rebooted(world)
+    world.docker.cannot_remove.add(copy)
+    world.settle()
+    assert world.version() == "old"
+    world.docker.cannot_remove.clear()
+    world.settle()
+    assert world.broken_promises() == []
+
+
+def test_old_release_that_can_be_made_anew_only_is_up_after_an_update_that_had_not_touched_it(
+    folder: Path,
+) -> None:
+    """dockerd is killed in a load, and once more when what it took down is started."""
+    world = World.make(folder)
+    refuse_old = _refuse_old(world)
+
+    def end_dockerd_once(_number: int, what: str) -> None:
+        if what == "load":
+            world.docker.before = refuse_old
+            world.docker.end_alone()
+            raise HostUnavailable("cannot load: the connection was lost", code="docker.unavailable")
+
+    world.docker.before = end_dockerd_once
+    world.update(world.write_package(GOOD))
+    world.settle()
+    assert world.broken_promises() == []
 
 
 @pytest.mark.parametrize("policy", ["no", "unless-stopped", "always"])
@@ -267,7 +365,7 @@ def _note_syncs(world: World, what: Callable[[], object]) -> list[object]:
 
 def test_old_container_that_was_made_again_is_on_the_disk_before_the_record_is_closed(folder: Path) -> None:
     world = World.make(folder)
-    synced = _note_syncs(world, lambda: world.docker.named()["frontend"]["Id"])
+    synced = _note_syncs(world, lambda: _running_copies(world))
 
     def on_event(event: Event) -> None:
         if event.code == "update.checking":
@@ -275,7 +373,7 @@ def test_old_container_that_was_made_again_is_on_the_disk_before_the_record_is_c
 
     world.on_event = on_event
     world.update(world.write_package(BAD))
-    assert synced[-1] == world.docker.named()["frontend"]["Id"] != world.old
+    assert synced[-1] == {world.docker.named()["frontend"]["Id"]}
 
 
 def test_own_policy_is_on_the_disk_before_the_old_container_goes(folder: Path) -> None:
