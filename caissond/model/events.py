@@ -221,7 +221,7 @@ _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     ("update.recovering", 632, _W, "An update was cut off; it is settled first.", ""),
     ("update.ungated", 633, _N, "The service was stopped before and stays stopped, so its new release was not tried.", "start the service when it is wanted"),
     ("update.failing_before", 636, _W, "The service failed its check before the update already.", "read what the check says; with baseline = true in services.toml it is not held against the new release"),
-    ("update.cleanup_failed", 634, _W, "Cleaning up after an update did not work; it is tried again.", ""),
+    ("update.cleanup_failed", 634, _W, "Cleaning up after an update did not work; it is tried again.", "if it comes again and names a container: docker rm NAME says what keeps it"),
     ("update.went_back", 638, _N, "The service was moved back to its earlier release by hand.", ""),
     ("update.postponed", 637, _W, "A package has to wait.", ""),
     # 7xx: settings, catalog, state

@@ -116,6 +116,14 @@ def test_lintian_finds_no_error_and_no_warning(packages: Path) -> None:
     assert (done.stdout, done.returncode) == ("", 0)
 
 
+def test_package_says_nothing_of_where_it_was_made(packages: Path, tmp_path: Path) -> None:
+    """So the same sources give the same bytes in any folder."""
+    subprocess.run(["dpkg-deb", "-x", packages / "whole.deb", tmp_path], check=True)
+    records = [path.read_text() for path in tmp_path.rglob("*.dist-info/RECORD")]
+    assert len(records) > 10
+    assert not [line for text in records for line in text.splitlines() if line.startswith(("..", "/"))]
+
+
 def test_whole_package_runs_on_nothing_but_itself(device: Device) -> None:
     said = device(
         "dpkg -i /packages/whole.deb\n"

@@ -90,3 +90,12 @@ def install_wheels(folders: Sequence[Path], target: Path, suite: Suite, architec
     names = [PROJECT, *sorted(needed_names(suite))]
     pip("install", *offline, "--target", target, *target_options(suite, architecture), *names)
     shutil.rmtree(target / "bin", ignore_errors=True)
+    _forget_scripts(target)
+
+
+def _forget_scripts(target: Path) -> None:
+    """The lists of installed files name those of `bin` too, with digests that depend on where the package is made."""
+    for record in target.glob("*.dist-info/RECORD"):
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("../../bin/")]
+        record.write_text("".join(kept), encoding="utf-8")
