@@ -9,11 +9,14 @@ import time
 
 from fixtures.machine.device import Device
 from fixtures.machine.ready import LARGE, SMALL
+from fixtures.machine.recipe import Suite
 from tests.device.sticks import stick_with
 
 IDLE_S = 60
 MAX_CPU_SHARE = 0.002
 MAX_RESIDENT_MIB = 55
+MAX_AFTER_UPDATE_MIB = {Suite.BOOKWORM: MAX_RESIDENT_MIB, Suite.TRIXIE: 60}
+"""Debian 13's Python takes 2 MiB more (docs/device-tests.md)."""
 MAX_NOTICE_S = 1.5
 MAX_WAIT_S = 10
 """However slow the processor is: what only waits does not wait longer there."""
@@ -56,7 +59,8 @@ def test_idle_daemon_is_small_before_and_after_an_update(device: Device) -> None
     device.until("nothing goes on", device.is_settled)
     after_mib = _resident_mib(device)
     print(f"idle: {before_mib:.1f} MiB resident, {after_mib:.1f} MiB after an update")
-    assert max(before_mib, after_mib) <= MAX_RESIDENT_MIB
+    assert before_mib <= MAX_RESIDENT_MIB
+    assert after_mib <= MAX_AFTER_UPDATE_MIB[device.ready.recipe.suite]
 
 
 def _resident_mib(device: Device) -> float:
