@@ -169,18 +169,23 @@ def _import(job: _Job, progress: _Progress) -> ImageId:
 def _drop_orphans(job: _Job, known: int) -> None:
     """Have Docker delete the layers above the known ones that are registered and of no image: dockerd or the power was
     gone in the middle of a load. Docker would take them for the package's own, and they may be empty (docs/ingest.md).
-    Layers go with the last image that has them, so they are given one.
+    Layers go with the last image that has them, so they are given one. It is looked for in the list: a layer whose own
+    records a power cut has emptied cannot be inspected.
     """
     adopted = []
     for probe in plan_probes(job.image, known, job.mark):
         with suppress(DockerError):  # refused where they end; what came of it is looked at
             job.docker.load(write_archive(probe, (), job.tag), lambda: None)
-        loaded = job.docker.find_image(job.tag)
-        if loaded is None or _layers(loaded) != list(probe.diff_ids):
+        if _tagged(job.docker, job.tag) != f"sha256:{probe.config_hex}":
             break
-        adopted.append(str(loaded["Id"]))
+        adopted.append(f"sha256:{probe.config_hex}")
     for image in adopted:
         _remove(job.docker, image)
+
+
+def _tagged(docker: Docker, tag: str) -> str | None:
+    listed = docker.list_images()
+    return next((str(short["Id"]) for short in listed if tag in (short.get("RepoTags") or ())), None)
 
 
 def _load_all(job: _Job, loads: Sequence[Load], progress: _Progress) -> ImageId:

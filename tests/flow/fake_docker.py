@@ -42,6 +42,8 @@ class FakeDocker(Docker):
         self.unsynced: set[Chain] = set()
         self.hollow: set[Chain] = set()
         """Layers that are registered, and whose files a power cut has emptied."""
+        self.damaged: set[Chain] = set()
+        """Layers whose own records a power cut has emptied: what has them cannot be inspected."""
         self.cannot_remove: set[str] = set()
         """Containers whose removal always fails half way: they stay, dead."""
         self.ran_at_cut: set[str] = set()
@@ -148,6 +150,7 @@ class FakeDocker(Docker):
         """Layers go with the last image that has them."""
         self.unsynced &= self._registered()
         self.hollow &= self._registered()
+        self.damaged &= self._registered()
 
     def restart_with_live_restore(self) -> None:
         """dockerd alone ends and starts again: containers live on, and a parked `always` is revived beside them."""
@@ -282,6 +285,10 @@ class FakeDocker(Docker):
     def inspect_image(self, image: str) -> Inspect:
         with self._call("inspect-image", image):
             id = self._find_image(image)
+            if self.damaged.intersection(_chains(self.images[id]["RootFS"]["Layers"])):
+                raise DockerError(
+                    f"cannot inspect image {image}: readlink: invalid argument", code="docker.error"
+                )
             return _copy({**self.images[id], "RepoTags": self._tags_of(id)})
 
     def tags(self) -> list[str]:

@@ -120,6 +120,20 @@ def test_layers_of_no_image_are_not_built_upon(engine: FakeDocker, load: Loading
     assert list(engine.images) == [package.image.config_digest]
 
 
+@pytest.mark.parametrize("damaged", [1, 2, 3])
+def test_layer_of_no_image_that_cannot_be_inspected_is_not_built_upon(
+    engine: FakeDocker, load: Loading, damaged: int
+) -> None:
+    """The power cut has emptied the records that overlay2 keeps of it."""
+    package = Package(BOTTOM, MIDDLE, TOP)
+    diff_ids = tuple(layer.diff_id for layer in package.image.layers)
+    engine.orphans = {diff_ids[:number] for number in (1, 2, 3)}
+    engine.damaged = {diff_ids[:damaged]}
+    assert load(package) == package.image.config_digest
+    assert engine.damaged == set()
+    assert list(engine.images) == [package.image.config_digest]
+
+
 def test_what_is_known_is_not_read(load: Loading) -> None:
     load(Package(BOTTOM, MIDDLE))
     package = Package(BOTTOM, MIDDLE, TOP)
