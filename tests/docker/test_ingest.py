@@ -265,6 +265,31 @@ def empty(data_root: Path) -> int:
     return len(fillers)
 
 
+@pytest.mark.parametrize("record", ["lower", "link"])
+def test_layers_whose_records_a_power_cut_emptied_in_a_load_are_not_built_upon(
+    own_engine: PrivateEngine, tmp_path: Path, record: str
+) -> None:
+    """Docker syncs neither, and cannot inspect an image that has a layer without its lower ones."""
+    left = 0
+    with ingest_rig(own_engine.host, tmp_path) as rig:
+        for rename in range(1, 9):
+            path = rig.write(*(f"{word}{rename}" for word in "abc"), mb=1)
+            with killed_at(own_engine, RENAMES, rename), suppress(CaissonError):
+                rig.load(path)
+            own_engine.power_cut()
+            records = list(own_engine.data_root.glob(f"overlay2/*/{record}"))
+            for file in records:
+                file.write_bytes(b"")
+            left += len(records)
+            own_engine.start()
+            rig.undo()
+            rig.client.images.prune()
+            rig.load(path)
+            assert rig.run("ls /filler") == b"/filler\n"
+            rig.undo()
+    assert left
+
+
 def test_full_disk_of_dockers_is_told_in_its_own_words(own_engine: PrivateEngine, tmp_path: Path) -> None:
     with ingest_rig(own_engine.host, tmp_path) as rig:
         folder = own_engine.data_root / "tmp"
