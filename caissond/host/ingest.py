@@ -27,6 +27,7 @@ from caissond.host.loads import (
     plan_whole,
 )
 from caissond.host.read_ahead import ReadAhead, Staged
+from caissond.host.snapshots import drop_left_over
 from caissond.model.ids import ImageId, update_of_tag
 from caissond.package.image import Image
 from caissond.package.staging import writing
@@ -157,9 +158,10 @@ class _Progress:
 
 
 def _import(job: _Job, progress: _Progress) -> ImageId:
-    if is_containerd_store(job.docker.describe()):
-        return _load_all(job, (plan_whole(job.image),), progress)
     diff_ids = [layer.diff_id for layer in job.image.layers]
+    if is_containerd_store(job.docker.describe()):
+        drop_left_over(job.docker, diff_ids, _chains(job.docker))
+        return _load_all(job, (plan_whole(job.image),), progress)
     known = count_known(diff_ids, _chains(job.docker))
     _drop_orphans(job, known)
     progress.advance(sum(layer.size_bytes for layer in job.image.layers[:known]))
