@@ -95,7 +95,7 @@ def known_layers(docker: Docker, diff_ids: Sequence[str]) -> int:
     """
     if is_containerd_store(docker.describe()):
         return 0
-    return count_known(diff_ids, _chains(docker))
+    return count_known(diff_ids, image_chains(docker))
 
 
 def sweep_intermediates(docker: Docker, *, is_running: Callable[[str], bool], claim: str) -> None:
@@ -160,9 +160,9 @@ class _Progress:
 def _import(job: _Job, progress: _Progress) -> ImageId:
     diff_ids = [layer.diff_id for layer in job.image.layers]
     if is_containerd_store(job.docker.describe()):
-        drop_left_over(job.docker, diff_ids, _chains(job.docker))
+        drop_left_over(job.docker, diff_ids, image_chains(job.docker))
         return _load_all(job, (plan_whole(job.image),), progress)
-    known = count_known(diff_ids, _chains(job.docker))
+    known = count_known(diff_ids, image_chains(job.docker))
     _drop_orphans(job, known)
     progress.advance(sum(layer.size_bytes for layer in job.image.layers[:known]))
     return _load_all(job, plan_loads(job.image, known, job.mark), progress)
@@ -262,8 +262,8 @@ class _Ending:
             raise self._stopping
 
 
-def _chains(docker: Docker) -> Iterator[Sequence[str]]:
-    """The diff IDs of every image; one that goes away meanwhile, or is broken, counts for nothing."""
+def image_chains(docker: Docker) -> Iterator[Sequence[str]]:
+    """The diff IDs of every image, from the bottom; one that goes away meanwhile, or is broken, counts for nothing."""
     for short in docker.list_images():
         with suppress(DockerError):
             yield _layers(docker.inspect_image(short["Id"]))

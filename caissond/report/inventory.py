@@ -5,7 +5,7 @@ No environment, no labels and no mounts of containers are in it: those may hold 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -59,6 +59,8 @@ class Inventory:
     engine: Engine | None
     """None when it does not answer."""
     services: tuple[ServiceStock, ...]
+    other_images: tuple[tuple[str, ...], ...]
+    """The diff IDs of each image that is there besides, from the bottom. Their names may be nobody's business."""
 
 
 def inventory_document(inventory: Inventory) -> dict[str, object]:
@@ -91,8 +93,15 @@ def inventory_lines(inventory: Inventory) -> Iterator[str]:
     for service in inventory.services:
         yield ""
         yield from (_row(name, value) for name, value in _service_rows(service))
-        yield _row("Layers", f"{len(service.layers)}, from the bottom")
-        yield from (f"  {printable(layer, limit=100)}" for layer in service.layers)
+        yield from _layer_lines("Layers", service.layers)
+    for image in inventory.other_images:
+        yield ""
+        yield from _layer_lines("Another image", image)
+
+
+def _layer_lines(name: str, layers: Sequence[str]) -> Iterator[str]:
+    yield _row(name, f"{len(layers)} layers, from the bottom")
+    yield from (f"  {printable(layer, limit=100)}" for layer in layers)
 
 
 def _row(name: str, value: str) -> str:

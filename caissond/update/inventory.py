@@ -10,6 +10,7 @@ from typing import Any
 
 from caissond import __version__
 from caissond.errors import CaissonError, DockerError, HostUnavailable
+from caissond.host.ingest import image_chains
 from caissond.model.catalog import Service
 from caissond.report.inventory import Engine, Inventory, ServiceStock
 from caissond.update.containers import find_containers
@@ -32,6 +33,9 @@ def take_inventory(device: Device) -> Inventory:
         StoreError: the state database cannot be used.
     """
     engine = _engine(device)
+    services = tuple(
+        _service(device, service, asks_engine=engine is not None) for service in device.catalog.services
+    )
     return Inventory(
         host=socket.gethostname(),
         device_type=device.settings.device.type,
@@ -39,9 +43,8 @@ def take_inventory(device: Device) -> Inventory:
         taken_at=device.now(),
         free_bytes=_free_bytes(device.paths.state_dir),
         engine=engine,
-        services=tuple(
-            _service(device, service, asks_engine=engine is not None) for service in device.catalog.services
-        ),
+        services=services,
+        other_images=_other_images(device, services) if engine else (),
     )
 
 
@@ -107,6 +110,17 @@ def _state_words(state: Mapping[str, Any]) -> str:
     """What the engine says of a container, in a word or two; Docker keeps the health of one that has stopped."""
     health = (state.get("Health") or {}).get("Status") if state["Running"] else None
     return f"{state['Status']}, {health}" if health else str(state["Status"])
+
+
+def _other_images(device: Device, services: Sequence[ServiceStock]) -> tuple[tuple[str, ...], ...]:
+    """What a release can be built on besides. An image that another one begins with says nothing more."""
+    told = [service.layers for service in services]
+    others: list[tuple[str, ...]] = []
+    with suppress(DockerError, HostUnavailable):
+        for chain in sorted(map(tuple, image_chains(device.docker)), key=len, reverse=True):
+            if not any(longer[: len(chain)] == chain for longer in (*told, *others)):
+                others.append(chain)
+    return tuple(sorted(others))
 
 
 def _layers(device: Device, container: Mapping[str, Any]) -> tuple[str, ...]:

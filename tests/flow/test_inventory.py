@@ -33,6 +33,32 @@ def test_inventory_tells_what_runs_and_which_layers_are_there(world: World) -> N
     assert len(layers) == 2
 
 
+def test_layers_of_other_images_are_told_once(world: World) -> None:
+    """Of an image that another one begins with: not at all."""
+    world.update(world.write_package(package(version="1.2.2", padding=(0, 1))))
+    lower, _upper = world.docker.images[world.docker.named()["frontend"]["Image"]]["RootFS"]["Layers"]
+    world.update(world.write_package(package(padding=(0, 2))))
+    chains = {
+        "a": [lower],
+        "b": ["sha256:b"],
+        "c": ["sha256:b", "sha256:c"],
+        "d": [],
+        "e": ["sha256:b", "sha256:c"],
+    }
+    for name, chain in chains.items():
+        world.docker.images[f"sha256:{name}"] = {
+            "Id": f"sha256:{name}",
+            "Config": {},
+            "RootFS": {"Layers": chain},
+        }
+    inventory = taken(world)
+    (kept,) = (image for image in inventory.other_images if image[0] == lower)
+    assert len(kept) == 2
+    assert set(inventory.other_images) - {kept} >= {("sha256:b", "sha256:c")}
+    assert not {(), (lower,), ("sha256:b",), inventory.services[0].layers} & set(inventory.other_images)
+    assert inventory_text(inventory).count("sha256:c\n") == 1
+
+
 def test_service_that_nobody_updated_yet_is_told_as_it_runs(world: World) -> None:
     (service,) = taken(world).services
     assert (service.version, service.reference, service.state) == (None, "example/frontend:1.0.0", "running")
