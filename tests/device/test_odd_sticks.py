@@ -39,6 +39,21 @@ def _stick_with_bytes(path: Path, content: bytes) -> Path:
     return image
 
 
+def test_stick_that_cannot_be_mounted_is_told_once(device: Device) -> None:
+    """An ext4 whose groups are nowhere, though its superblock is sound."""
+    image = make_stick(device.folder / "broken.img", Partition(Fs.EXT4))
+    with image.open("r+b") as file:
+        file.seek((1 << 20) + 2048)
+        file.write(bytes(6144))
+    stick = device.plug(image)
+    device.await_event("media.not_mounted", medium="sda")
+    device.until("nothing goes on", device.is_settled)
+    device.machine.yank(stick)
+    device.await_event("media.gone")
+    told = [code for code in device.codes() if code.startswith("media.")]
+    assert told == ["media.not_mounted", "media.gone"]
+
+
 def test_write_protected_stick_is_no_failure(device: Device) -> None:
     device.plug(stick_with(device, device.package(SMALL)), read_only=True)
     device.await_event("media.receipt_failed")

@@ -10,6 +10,8 @@ from fixtures.machine.ready import LARGE, SMALL, SMALL_SICK
 from fixtures.machine.stick import Fs, Partition, list_stick, make_stick, read_stick
 from tests.device.sticks import MEDIA, RECEIPTS, stick_with
 
+THREE_FLASHES = "pattern 1 200 1 0 0 200 0 0 1 200 1 0 0 200 0 0 1 200 1 0 0 1500 0 0"
+
 
 @pytest.mark.parametrize("fs", list(Fs))
 def test_good_release_on_a_stick_runs(device: Device, fs: Fs) -> None:
@@ -17,10 +19,11 @@ def test_good_release_on_a_stick_runs(device: Device, fs: Fs) -> None:
     image = _stick_with_small(device, fs)
     stick = device.plug(image)
     device.await_event("package.received")
-    device.until("it flickers: do not remove", lambda: device.led("numlock").startswith("timer"))
+    device.until("it flickers: do not remove", lambda: device.led("numlock") == "timer 80 80")
     device.await_event("update.committed", service="web", version="1.1.0")
     device.await_event("media.done")
     assert device.codes().index("media.receipt") < device.codes().index("media.done")
+    device.until("slowly on and off: may be removed", lambda: device.led("numlock") == "timer 1000 1000")
     device.until("it is on: a success", lambda: device.led("capslock") == "on")
     assert device.led("scrolllock") == "off"
     assert "the service runs the new release" in device.machine.console.read_text()
@@ -65,7 +68,7 @@ def _names(image: Path, partition: Partition) -> list[str]:
 def test_sick_release_on_a_stick_is_rolled_back(device: Device) -> None:
     device.plug(stick_with(device, device.package(SMALL_SICK)))
     device.await_event("update.rolled_back", version="1.2.0")
-    device.until("three flashes", lambda: device.led("scrolllock").startswith("pattern"))
+    device.until("three flashes", lambda: device.led("scrolllock") == THREE_FLASHES)
     assert device.version() == "1.0.0"
     assert device.containers() == ["web example/web:1.0.0 running"]
 

@@ -39,6 +39,14 @@ mkdir "$1/root/packages"
 cp "$2"/* "$1/root/packages"
 exec chroot "$1/root" /bin/sh -eu -c "$3"
 """
+PAGES = (
+    "man1/caisson.1.gz",
+    "man5/caissond.toml.5.gz",
+    "man5/edgepkg.5.gz",
+    "man5/services.toml.5.gz",
+    "man8/caissond.8.gz",
+)
+PAPERS = ["/usr/share/bash-completion/completions/caisson", *(f"/usr/share/man/{page}" for page in PAGES)]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 PLAYED_SYSTEMD = r"""
@@ -136,10 +144,12 @@ def test_whole_package_runs_on_nothing_but_itself(device: Device) -> None:
         "dpkg --verify caisson\n"
         "systemd-analyze verify /usr/lib/systemd/system/caisson*.s*\n"
         "zcat /usr/share/man/man8/caissond.8.gz | head -c 14; echo\n"
-        "journalctl --list-catalog | grep -c Caisson"
+        "journalctl --list-catalog | grep -c Caisson\n"
+        "dpkg -L caisson | grep -E '/man./|/completions/' | sort | xargs"
     )
     assert not re.search("not compiled|cannot compile", said, re.IGNORECASE)
-    *_, version, daemon, services, page, entries = said.splitlines()
+    *_, version, daemon, services, page, entries, papers = said.splitlines()
+    assert papers.split() == PAPERS
     assert (version, daemon, page) == ("caisson 1.0.0", "caissond 1.0.0", ".TH CAISSOND 8")
     assert services.startswith("SERVICE frontend")
     assert int(entries) > 100

@@ -74,12 +74,11 @@ def test_unit_talks_over_its_connection(name: str) -> None:
     assert settings_of(name)["StandardInput"] == ["socket"]
 
 
-def test_daemon_brings_the_sockets_along_but_does_not_need_them() -> None:
-    settings = settings_of("caissond.service")
+def test_daemon_brings_docker_and_the_sockets_along_but_does_not_need_them() -> None:
+    settings, helpers = settings_of("caissond.service"), ("leds", "hooks", "stick")
+    wanted = {"docker.service", *(f"caisson-{helper}.socket" for helper in helpers)}
     for key in ("Wants", "After"):
-        assert {"caisson-leds.socket", "caisson-hooks.socket", "caisson-stick.socket"} <= set(
-            settings[key][0].split()
-        )
+        assert wanted <= set(settings[key][0].split())
 
 
 def test_unit_of_the_leds_is_a_small_target() -> None:

@@ -4,8 +4,10 @@ import json
 import os
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -18,8 +20,10 @@ from caissond.package.validate import is_whole_file
 from caissond.report.led_patterns import State
 from caissond.report.led_states import Situation, after_event, states
 from caissond.report.stick_files import host_folder
+from caissond.update.order import MOST_TURNS
 from caissond.update.worker import FIRST_WAIT_S, Worker
 from tests.flow.device import World, package
+from tests.flow.faults import Killed, kill
 
 MEDIUM = "stick"
 
@@ -90,6 +94,17 @@ def test_of_several_packages_the_last_one_says_that_the_stick_may_be_removed(sti
     assert told.count("media.done") == 1
     assert told.index("media.done") > told.index("update.rolled_back")
     assert told[told.index("media.done") :].count("update.stopping_old") == 1
+
+
+def test_stick_with_ten_thousand_packages_is_told_in_as_many_lines_as_get_a_turn(stick: Stick) -> None:
+    stick.put("a.edgepkg", package())
+    for number in range(10_000):
+        os.link(stick.path / "a.edgepkg", stick.path / f"b{number}.edgepkg")
+    stick.look(times=2)
+    told = Counter(stick.told())
+    assert (told["media.too_many_packages"], told["media.done"], told["update.committed"]) == (1, 1, 1)
+    assert told["package.handled_before"] == MOST_TURNS - 1
+    assert told.total() < MOST_TURNS + 20
 
 
 def test_stick_that_is_pulled_when_it_may_be_does_not_disturb_the_update(stick: Stick) -> None:
@@ -250,6 +265,35 @@ def test_receipt_is_on_the_stick_before_it_may_be_removed(mounted: Stick) -> Non
     assert text.read_text().startswith("UPDATED: frontend now runs version 1.2.3\n")
     assert json.loads(document.read_text())["outcome"] == "succeeded"
     assert text.name in {path.name for path in stick.world.paths.receipts.iterdir()}
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("code", "crashes", "receipt"),
+    [
+        ("update.checking", False, "UPDATED: frontend now runs version 1.2.3"),
+        ("update.committed", False, "NOTHING TO DO: frontend runs version 1.2.3 already"),
+        ("update.rolled_back", True, "REFUSED: a.edgepkg was not used; nothing was changed"),
+    ],
+)
+def test_stick_that_is_in_after_a_crash_gets_a_receipt(
+    mounted: Stick, code: str, crashes: bool, receipt: str
+) -> None:
+    """Of what is found then, where the verdict was there before."""
+    stick = with_receipts(mounted)
+    stick.put("a.edgepkg", package(crashes=crashes))
+    stick.during(code, partial(kill, stick.world))
+    with pytest.raises(Killed):
+        stick.look()
+    stick.during("", ignore)
+    stick.world.settle()
+    stick.look()
+    (text,) = stick.receipts.glob("*.txt")
+    assert text.read_text().splitlines()[0] == receipt
+
+
+def ignore() -> None:
+    """Nothing strikes any more."""
 
 
 @needs_root

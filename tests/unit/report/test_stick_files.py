@@ -41,6 +41,16 @@ def test_receipts_are_whole_and_anybody_may_read_them(stick: Path, root: int) ->
     assert stat.S_IMODE((folder / f"{STEM}.txt").stat().st_mode) & 0o444 == 0o444
 
 
+def test_receipts_are_on_the_medium_before_their_names_are(
+    stick: Path, root: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink()))
+    write_files(root, "pump7", FILES)
+    folder = stick / "caisson-receipts/pump7"
+    assert synced == [*(folder / f"{name}.new" for name in FILES), folder, folder.parent, stick]
+
+
 @pytest.mark.parametrize("where", ["caisson-receipts", "caisson-receipts/pump7"])
 def test_link_in_place_of_a_folder_leads_nowhere(stick: Path, root: int, where: str) -> None:
     (stick / where).parent.mkdir(exist_ok=True)

@@ -52,6 +52,15 @@ def test_packages_on_a_stick_are_found_and_the_stick_is_told(desk: Desk) -> None
     assert desk.told() == ["media.found"]
 
 
+def test_stick_full_of_other_files_is_told_in_one_line(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caissond.intake.scan.MAX_ENTRIES", 10)
+    desk.media = (replace(desk.stick, read_only=False),)  # so that it is looked at again
+    put(desk, *(f"holiday{number}.jpg" for number in range(20)))
+    desk.look()
+    desk.look()
+    assert desk.told().count("media.too_many_files") == 1
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_stick_without_packages_is_told_once(desk: Desk, *, read_only: bool) -> None:
     desk.media = (replace(desk.stick, read_only=read_only),)
