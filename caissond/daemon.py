@@ -27,7 +27,7 @@ from caissond.intake.scan import Place, Scanner
 from caissond.model.paths import Paths
 from caissond.model.status import DaemonState
 from caissond.package.validate import is_whole_file
-from caissond.report.bus import Bus
+from caissond.report.bus import Bus, Sink
 from caissond.report.heartbeat import Heartbeat
 from caissond.report.journal import choose_log_sink
 from caissond.report.led_states import Resting
@@ -295,10 +295,8 @@ def run(paths: Paths, *, adjust: Callable[[Device], None] = lambda _device: None
         adjust: changes the device before it is used; how tests get at its seams.
     """
     manager, status, outlets = ServiceManager(), StatusFile(paths.status), Outlets(paths)
-    bus = Bus(
-        [choose_log_sink(), status, lambda event: manager.status(event.text), *outlets.sinks],
-        progress=[status.progress],
-    )
+    log: list[Sink] = [choose_log_sink(), lambda event: manager.status(event.text)]
+    bus = Bus([*log, status, *outlets.sinks], progress=[status.progress])
     try:
         with hold_lock(paths.daemon_lock, who=f"caissond, process {os.getpid()}", code="lock.daemon_runs"):
             device = _open_device(paths, bus)
@@ -307,7 +305,8 @@ def run(paths: Paths, *, adjust: Callable[[Device], None] = lambda _device: None
             adjust(device)
             return Daemon(device, manager, status, outlets).run()
     except CaissonError as exc:
-        bus.tell(exc.code, exc.message)
+        # the status file is of the one that runs
+        (Bus(log) if exc.code == "lock.daemon_runs" else bus).tell(exc.code, exc.message)
     finally:
         outlets.close(on_wait=partial(_still_ending, manager))
     return 1

@@ -28,12 +28,15 @@ ROLLED_BACK = Event(
 )
 
 
+def command_on(root: Path) -> list[str]:
+    return [sys.executable, "-c", "from caissond.daemon import main; main()", "--root", str(root)]
+
+
 @contextmanager
 def daemon_without_docker(root: Path) -> Iterator[None]:
     """A caissond that waits for Docker; at the end it is asked to stop, and does."""
     environment = {**os.environ, "DOCKER_HOST": f"unix://{root}/no-docker"}
-    command = [sys.executable, "-c", "from caissond.daemon import main; main()", "--root", str(root)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as daemon:
+    with subprocess.Popen(command_on(root), env=environment, stderr=subprocess.DEVNULL) as daemon:
         try:
             until = time.monotonic() + 60
             while not _waits_for_docker(root):
@@ -213,3 +216,12 @@ def test_reader_passes_over_what_a_newer_daemon_adds(status: StatusFile, path: P
     status.state(DaemonState.IDLE)
     path.write_text(json.dumps({**json.loads(path.read_text()), "mood": "fine"}))
     assert report(path).state is DaemonState.IDLE
+
+
+def test_second_daemon_that_is_turned_away_leaves_the_status_of_the_first(tmp_path: Path) -> None:
+    with daemon_without_docker(tmp_path):
+        before = (tmp_path / "run/caisson/status.json").read_bytes()
+        second = subprocess.run(command_on(tmp_path), capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 1
+        assert "E-722" in second.stderr
+        assert (tmp_path / "run/caisson/status.json").read_bytes() == before
