@@ -73,7 +73,8 @@ def import_image(
         Refusal: `image.layer_mismatch`, `image.too_large`, `host.disk_full`, `host.io_error`; of this layer nothing
             went to Docker.
         SourceGone, Truncated: the package cannot be read any more.
-        DockerError: `docker.load_failed`, or `docker.load_mismatch` when the engine said yes and means no.
+        DockerError: `docker.load_failed`, `docker.containerd_unreachable`, or `docker.load_mismatch` when the engine
+            said yes and means no.
         HostUnavailable: the connection was lost. What stays in the engine is for `sweep_intermediates`.
     """
     job = _Job(docker, source, image, tag, work, mark, limit_bytes)

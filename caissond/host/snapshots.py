@@ -6,7 +6,8 @@ have emptied them (docs/ingest.md). Docker's API knows neither, so containerd's 
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,15 @@ from caissond.host.held_port import is_docker_of_systemd
 from caissond.host.program import run_program
 from caissond.model.text import printable
 
-SOCKETS = (Path("/run/containerd/containerd.sock"), Path("/run/docker/containerd/containerd.sock"))
-"""The system's containerd, and one that Docker has started for itself."""
-_CALL_S = 50
-"""For one call of `ctr`; less than half of what the daemon's watchdog waits for."""
+SOCKETS = (Path("/run/docker/containerd/containerd.sock"), Path("/run/containerd/containerd.sock"))
+"""One that Docker has started for itself, where it has, and the system's."""
+_CALL_S, _COLLECT_S = 30.0, 300.0
+"""The longest wait for an answer, and for folders of many files to be removed."""
+_TRIES = 3
+_FOR_A_WHILE = re.compile(r"\d{1,9}-[\w-]{4} |.*containerd\.io/gc\.expire=")
+"""A lease with an end, or one of an operation that goes on: Docker before 27 gives some of those no end, but all have
+an ID as containerd makes it up (`leases.WithRandomID`). Containers and the builder's cache have others.
+"""
 
 
 def chain_ids(diff_ids: Sequence[str]) -> list[str]:
@@ -31,8 +37,8 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
 
 
 def drop_left_over(docker: Docker, diff_ids: Sequence[str], of_images: Iterable[Sequence[str]]) -> None:
-    """Have containerd delete the unpacked layers of an image to be loaded that no image has. Others' loads that go on
-    at this very moment may fail of it, and can be repeated.
+    """Have containerd delete the unpacked layers of an image to be loaded that no unpacked image has. Others' loads and
+    builds that go on at this very moment may fail of it, and can be repeated.
 
     Nothing is done where the engine's containerd is not known to be on this machine.
 
@@ -41,43 +47,41 @@ def drop_left_over(docker: Docker, diff_ids: Sequence[str], of_images: Iterable[
         of_images: the diff IDs of each image that is there.
 
     Raises:
-        DockerError: `docker.load_failed`, containerd could not be asked.
+        DockerError: `docker.containerd_unreachable`.
     """
-    ctr = Ctr.of(docker)
-    if ctr is None:
-        return
-    owned = {chain for layers in of_images for chain in chain_ids(layers)}
-    if ctr.unpacked() & set(chain_ids(diff_ids)) - owned:
-        ctr.end_leases()
+    if ctr := find_containerd(docker):
+        _clear(ctr, set(chain_ids(diff_ids)), [chain_ids(layers) for layers in of_images])
+
+
+def _clear(ctr: "Ctr", wanted: set[str], images: Sequence[Sequence[str]]) -> None:
+    for tries_left in reversed(range(_TRIES)):
+        there = ctr.unpacked()
+        # an image that is not unpacked to its top was cut off, too
+        owned = {chain for image in images if image and image[-1] in there for chain in image}
+        if not wanted & there - owned:
+            return
+        try:
+            return ctr.end_leases()  # what is left then is kept by something else
+        except DockerError:  # perhaps one of them ended by itself
+            if not tries_left:
+                raise
 
 
 @dataclass(frozen=True, slots=True)
 class Ctr:
-    """`ctr` on the containerd of an engine."""
+    """`ctr` on a containerd."""
 
     address: str
     namespace: str
     snapshotter: str
     path: str
-
-    @classmethod
-    def of(cls, docker: Docker) -> "Ctr | None":
-        """None where the engine's containerd is not known to be on this machine."""
-        engine, environment = docker.describe(), docker.environment
-        told = engine.get("Containerd") or {}  # from Docker 27 on
-        address = environment.get("CONTAINERD_ADDRESS") or told.get("Address")
-        if not address and is_docker_of_systemd(docker):
-            address = next((str(socket) for socket in SOCKETS if socket.is_socket()), None)
-        if not address:
-            return None
-        namespace = (told.get("Namespaces") or {}).get("Containers") or "moby"
-        return cls(address, namespace, str(engine["Driver"]), environment.get("PATH") or os.defpath)
+    before_call: Callable[[float], None]
 
     def unpacked(self) -> set[str]:
         """The chain IDs of the layers that are unpacked, of whatever image or of none.
 
         Raises:
-            DockerError: `docker.load_failed`.
+            DockerError: `docker.containerd_unreachable`.
         """
         listed = self._run("snapshots", "--snapshotter", self.snapshotter, "ls")
         return {key for key, *_ in map(str.split, listed) if key.startswith("sha256:")}
@@ -87,18 +91,19 @@ class Ctr:
         cannot be removed by its name: one that was collected still counts as standing on the one below it.
 
         Raises:
-            DockerError: `docker.load_failed`.
+            DockerError: `docker.containerd_unreachable`; not all were ended.
         """
-        listed = self._run("leases", "ls")
-        for_a_while = [line.split()[0] for line in listed if "containerd.io/gc.expire=" in line]
+        for_a_while = [line.split()[0] for line in self._run("leases", "ls") if _FOR_A_WHILE.match(line)]
         if for_a_while:
-            self._run("leases", "rm", "--sync", *for_a_while)
+            self._run("leases", "rm", "--sync", *for_a_while, timeout_s=_COLLECT_S)
 
-    def _run(self, *arguments: str) -> list[str]:
+    def _run(self, *arguments: str, timeout_s: float | None = None) -> list[str]:
         """The lines below the head of the table that it prints."""
+        timeout_s = timeout_s or _CALL_S
         command = ("ctr", "--address", self.address, "--namespace", self.namespace, *arguments)
+        self.before_call(timeout_s)
         try:
-            ended = run_program(command, environment={"PATH": self.path}, timeout_s=_CALL_S)
+            ended = run_program(command, environment={"PATH": self.path}, timeout_s=timeout_s)
         except OSError as exc:
             raise _failed(f"ctr cannot be started: {exc.strerror}") from exc
         if ended.code != 0:
@@ -106,5 +111,22 @@ class Ctr:
         return [line for line in ended.output.splitlines()[1:] if line.strip()]
 
 
+def find_containerd(docker: Docker) -> Ctr | None:
+    """The containerd of this engine; None where it is not known, or not here."""
+    engine, environment = docker.describe(), docker.environment
+    told = engine.get("Containerd") or {}  # from Docker 27 on
+    address = told.get("Address") or environment.get("CONTAINERD_ADDRESS")
+    sockets: tuple[Path, ...] = SOCKETS if is_docker_of_systemd(docker) else ()
+    if address and (environment.get("DOCKER_HOST") or "unix:").startswith("unix:"):
+        sockets = (Path(address),)
+    socket = next((socket for socket in sockets if socket.is_socket()), None)
+    if socket is None:
+        return None
+    namespace = (told.get("Namespaces") or {}).get("Containers") or "moby"
+    path = environment.get("PATH") or os.defpath
+    return Ctr(str(socket), namespace, str(engine["Driver"]), path, docker.before_call)
+
+
 def _failed(why: str) -> DockerError:
-    return DockerError(f"cannot look for layers that a cut-off load left: {why}", code="docker.load_failed")
+    text = f"cannot look for layers that a cut-off load left: {why}"
+    return DockerError(text, code="docker.containerd_unreachable")

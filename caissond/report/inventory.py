@@ -61,6 +61,8 @@ class Inventory:
     services: tuple[ServiceStock, ...]
     other_images: tuple[tuple[str, ...], ...]
     """The diff IDs of each image that is there besides, from the bottom. Their names may be nobody's business."""
+    images_left_out: int
+    """So many more would have made it too long."""
 
 
 def inventory_document(inventory: Inventory) -> dict[str, object]:
@@ -97,6 +99,9 @@ def inventory_lines(inventory: Inventory) -> Iterator[str]:
     for image in inventory.other_images:
         yield ""
         yield from _layer_lines("Another image", image)
+    if inventory.images_left_out:
+        yield ""
+        yield _row("Left out", f"{inventory.images_left_out} more images")
 
 
 def _layer_lines(name: str, layers: Sequence[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ ARCHITECTURES = {
 """Docker says of its machine what uname says, images what Go says. Of a machine that is not here we know nothing."""
 
 
+MAX_LAYERS = 4096
+"""Of all other images together: some 330 KB, of the 1 MiB that a stick gets in one file."""
+
+
 def take_inventory(device: Device) -> Inventory:
     """What this device has now. An engine that does not answer leaves out what it knows.
 
@@ -36,6 +41,8 @@ def take_inventory(device: Device) -> Inventory:
     services = tuple(
         _service(device, service, asks_engine=engine is not None) for service in device.catalog.services
     )
+    others = _other_images(device, services) if engine else ()
+    most = sum(size <= MAX_LAYERS for size in accumulate(map(len, others)))
     return Inventory(
         host=socket.gethostname(),
         device_type=device.settings.device.type,
@@ -44,7 +51,8 @@ def take_inventory(device: Device) -> Inventory:
         free_bytes=_free_bytes(device.paths.state_dir),
         engine=engine,
         services=services,
-        other_images=_other_images(device, services) if engine else (),
+        other_images=others[:most],
+        images_left_out=len(others) - most,
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from caissond.errors import CaissonError, DockerError, HostUnavailable, SourceGone, Stopping
 from caissond.host.ingest import known_layers, sweep_intermediates
 from caissond.host.program import run_program
-from caissond.host.snapshots import Ctr
+from caissond.host.snapshots import find_containerd
 from caissond.package.compression import Compression
 from fixtures.dockerd import containerd_socket
 from fixtures.engine import Engine, PrivateEngine, Version, private_engine
@@ -325,7 +325,7 @@ def test_snapshots_that_a_power_cut_emptied_in_a_load_are_not_built_upon(tmp_pat
             empty(engine.directory, SNAPSHOTS)
             engine.start()
             rig.undo()
-            ctr = Ctr.of(rig.docker)
+            ctr = find_containerd(rig.docker)
             assert ctr is not None
             left += len(ctr.unpacked())
             rig.load(path)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from caissond.report.inventory import Inventory, inventory_json, inventory_text
-from caissond.update.inventory import take_inventory
+from caissond.report.stick import MAX_FILE_BYTES
+from caissond.update.inventory import MAX_LAYERS, take_inventory
 from tests.flow.device import NEW_REFERENCE, World, package
 
 SECRET = "hunter2"
@@ -57,6 +58,21 @@ def test_layers_of_other_images_are_told_once(world: World) -> None:
     assert set(inventory.other_images) - {kept} >= {("sha256:b", "sha256:c")}
     assert not {(), (lower,), ("sha256:b",), inventory.services[0].layers} & set(inventory.other_images)
     assert inventory_text(inventory).count("sha256:c\n") == 1
+
+
+def test_inventory_of_a_device_full_of_images_still_fits_on_a_stick(world: World) -> None:
+    for image in range(300):
+        layers = [f"sha256:{image:032x}{layer:032x}" for layer in range(60)]
+        world.docker.images[f"sha256:{image}"] = {
+            "Id": f"sha256:{image}",
+            "Config": {},
+            "RootFS": {"Layers": layers},
+        }
+    inventory = taken(world)
+    assert len(inventory.other_images) + inventory.images_left_out == 300
+    assert len(inventory.other_images) == MAX_LAYERS // 60
+    assert max(map(len, (inventory_json(inventory), inventory_text(inventory)))) < MAX_FILE_BYTES // 2
+    assert f"{inventory.images_left_out} more images" in inventory_text(inventory)
 
 
 def test_service_that_nobody_updated_yet_is_told_as_it_runs(world: World) -> None:
