@@ -14,7 +14,7 @@ from pathlib import Path
 from caissond.errors import DockerError
 from caissond.host.docker import Docker
 from caissond.host.held_port import is_docker_of_systemd
-from caissond.host.program import run_program
+from caissond.host.program import Ended, run_program
 from caissond.model.text import printable
 
 SOCKETS = (Path("/run/docker/containerd/containerd.sock"), Path("/run/containerd/containerd.sock"))
@@ -38,9 +38,9 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
 
 def drop_left_over(docker: Docker, diff_ids: Sequence[str], of_images: Iterable[Sequence[str]]) -> None:
     """Have containerd delete the unpacked layers of an image to be loaded that no unpacked image has. Others' loads and
-    builds that go on at this very moment may fail of it, and can be repeated.
+    builds that go on at this very moment may fail because of it, or say that they loaded what they did not unpack.
 
-    Nothing is done where the engine's containerd is not known to be on this machine.
+    Nothing is done where the engine's containerd is not known to be on this machine, or may not be asked.
 
     Args:
         diff_ids: of the image to be loaded.
@@ -54,22 +54,22 @@ def drop_left_over(docker: Docker, diff_ids: Sequence[str], of_images: Iterable[
 
 
 def _clear(ctr: "Ctr", wanted: set[str], images: Sequence[Sequence[str]]) -> None:
-    for tries_left in reversed(range(_TRIES)):
+    problem = ""
+    for _ in range(_TRIES):
         there = ctr.unpacked()
         # an image that is not unpacked to its top was cut off, too
         owned = {chain for image in images if image and image[-1] in there for chain in image}
         if not wanted & there - owned:
             return
-        try:
-            return ctr.end_leases()  # what is left then is kept by something else
-        except DockerError:  # perhaps one of them ended by itself
-            if not tries_left:
-                raise
+        problem = ctr.end_leases()
+        if not problem:
+            return  # what is left is kept by something else
+    raise _failed(problem)
 
 
 @dataclass(frozen=True, slots=True)
 class Ctr:
-    """`ctr` on a containerd."""
+    """`ctr` on a containerd. Its methods raise DockerError, `docker.containerd_unreachable`."""
 
     address: str
     namespace: str
@@ -78,48 +78,52 @@ class Ctr:
     before_call: Callable[[float], None]
 
     def unpacked(self) -> set[str]:
-        """The chain IDs of the layers that are unpacked, of whatever image or of none.
-
-        Raises:
-            DockerError: `docker.containerd_unreachable`.
-        """
-        listed = self._run("snapshots", "--snapshotter", self.snapshotter, "ls")
+        """The chain IDs of the layers that are unpacked, of whatever image or of none."""
+        listed = self._lines("snapshots", "--snapshotter", self.snapshotter, "ls")
         return {key for key, *_ in map(str.split, listed) if key.startswith("sha256:")}
 
-    def end_leases(self) -> None:
+    def end_leases(self) -> str:
         """End what keeps things for a while, and have what nothing else keeps collected before this returns. A snapshot
         cannot be removed by its name: one that was collected still counts as standing on the one below it.
 
-        Raises:
-            DockerError: `docker.containerd_unreachable`; not all were ended.
+        Returns:
+            What `ctr` says where not all were ended: one may have ended by itself meanwhile.
         """
-        for_a_while = [line.split()[0] for line in self._run("leases", "ls") if _FOR_A_WHILE.match(line)]
-        if for_a_while:
-            self._run("leases", "rm", "--sync", *for_a_while, timeout_s=_COLLECT_S)
+        self._lines(
+            "leases", "create"
+        )  # the last one that is ended has the rest collected, so there has to be one
+        for_a_while = [line.split()[0] for line in self._lines("leases", "ls") if _FOR_A_WHILE.match(line)]
+        ended = self._run("leases", "rm", "--sync", *for_a_while, timeout_s=_COLLECT_S)
+        return _words(ended) if ended.code else ""
 
-    def _run(self, *arguments: str, timeout_s: float | None = None) -> list[str]:
-        """The lines below the head of the table that it prints."""
-        timeout_s = timeout_s or _CALL_S
+    def _lines(self, *arguments: str) -> list[str]:
+        """Those below the head of the table that it prints."""
+        ended = self._run(*arguments, timeout_s=_CALL_S)
+        if ended.code != 0:
+            raise _failed(_words(ended))
+        return [line for line in ended.output.splitlines()[1:] if line.strip()]
+
+    def _run(self, *arguments: str, timeout_s: float) -> Ended:
         command = ("ctr", "--address", self.address, "--namespace", self.namespace, *arguments)
         self.before_call(timeout_s)
         try:
             ended = run_program(command, environment={"PATH": self.path}, timeout_s=timeout_s)
         except OSError as exc:
             raise _failed(f"ctr cannot be started: {exc.strerror}") from exc
-        if ended.code != 0:
-            raise _failed(printable(ended.errors.strip()) or "ctr does not answer")
-        return [line for line in ended.output.splitlines()[1:] if line.strip()]
+        if ended.code is None:
+            raise _failed("ctr does not answer")
+        return ended
 
 
 def find_containerd(docker: Docker) -> Ctr | None:
-    """The containerd of this engine; None where it is not known, or not here."""
+    """The containerd of this engine; None where it is not known, is not here, or only root may ask it."""
     engine, environment = docker.describe(), docker.environment
     told = engine.get("Containerd") or {}  # from Docker 27 on
     address = told.get("Address") or environment.get("CONTAINERD_ADDRESS")
     sockets: tuple[Path, ...] = SOCKETS if is_docker_of_systemd(docker) else ()
     if address and (environment.get("DOCKER_HOST") or "unix:").startswith("unix:"):
         sockets = (Path(address),)
-    socket = next((socket for socket in sockets if socket.is_socket()), None)
+    socket = next((socket for socket in sockets if os.access(socket, os.W_OK) and socket.is_socket()), None)
     if socket is None:
         return None
     namespace = (told.get("Namespaces") or {}).get("Containers") or "moby"
@@ -127,6 +131,10 @@ def find_containerd(docker: Docker) -> Ctr | None:
     return Ctr(str(socket), namespace, str(engine["Driver"]), path, docker.before_call)
 
 
+def _words(ended: Ended) -> str:
+    return printable(ended.errors.strip()) or f"ctr ended with code {ended.code}"
+
+
 def _failed(why: str) -> DockerError:
-    text = f"cannot look for layers that a cut-off load left: {why}"
+    text = f"cannot look for layers that a cut-off load left, or drop them: {why}"
     return DockerError(text, code="docker.containerd_unreachable")

@@ -169,7 +169,7 @@ _ROWS: tuple[tuple[str, int, Severity, str, str], ...] = (
     ("docker.sync_failed", 507, _E, "The loaded image could not be written to the disk safely.", "check the disk: dmesg, smartctl"),
     ("docker.answered", 508, _N, "Docker answers again.", ""),
     ("docker.port_held", 509, _W, "Docker holds a port for no container, as after a power cut; Docker is started again.", "nothing; all containers are down for a moment"),
-    ("docker.containerd_unreachable", 512, _E, "What a cut-off load left in containerd's image store cannot be looked for.", "is its program ctr there, and does containerd run? systemctl status containerd; then bring the package again"),
+    ("docker.containerd_unreachable", 512, _E, "What a cut-off load left in containerd's image store cannot be looked for.", "is containerd's program ctr there? ctr version; the package waits and is tried again"),
     ("host.disk_full", 510, _E, "There is not enough space.", "free space on the device, then try again"),
     ("host.io_error", 511, _E, "The device's own disk cannot be read or written.", "check the disk: dmesg, smartctl"),
     ("service.missing", 520, _E, "The service's container does not exist.", "create the container once, with the name that services.toml gives"),

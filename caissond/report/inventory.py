@@ -98,14 +98,14 @@ def inventory_lines(inventory: Inventory) -> Iterator[str]:
         yield from _layer_lines("Layers", service.layers)
     for image in inventory.other_images:
         yield ""
-        yield from _layer_lines("Another image", image)
+        yield from _layer_lines("Other layers", image)
     if inventory.images_left_out:
         yield ""
-        yield _row("Left out", f"{inventory.images_left_out} more images")
+        yield _row("Images left out", str(inventory.images_left_out))
 
 
 def _layer_lines(name: str, layers: Sequence[str]) -> Iterator[str]:
-    yield _row(name, f"{len(layers)} layers, from the bottom")
+    yield _row(name, f"{len(layers)}, from the bottom")
     yield from (f"  {printable(layer, limit=100)}" for layer in layers)
 
 

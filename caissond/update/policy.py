@@ -110,7 +110,9 @@ NOT_FOR_THIS_DEVICE = frozenset(
 """On a medium with packages for many devices these are no faults."""
 
 
-WAIT_FOR_THE_HOST = frozenset({"host.disk_full", "host.io_error", "service.at_work"})
+WAIT_FOR_THE_HOST = frozenset(
+    {"host.disk_full", "host.io_error", "docker.containerd_unreachable", "service.at_work"}
+)
 """Nothing is wrong with the package: it stays where it is until there is room, or until what is at work has ended."""
 
 

@@ -21,10 +21,8 @@ MAX_RESIDENT_MIB = 55
 MAX_AFTER_UPDATE_MIB = {Suite.BOOKWORM: MAX_RESIDENT_MIB, Suite.TRIXIE: 60}
 """Debian 13's Python takes 2 MiB more (docs/device-tests.md)."""
 MAX_NOTICE_S = 1.5
-MAX_WAIT_S = 4.5
-"""However slow the processor is: what only waits does not wait longer there. It would be `intake.media.REST_S` if udev
-were not heard.
-"""
+MAX_WAIT_S = 10
+"""However slow the processor is: what only waits does not wait longer there."""
 _WORK = (
     "import time; s = time.process_time(); [str(n) for n in range(200_000)]; print(time.process_time() - s)"
 )
@@ -47,7 +45,7 @@ def test_stick_is_looked_at_soon(device: Device) -> None:
 
 def test_idle_daemon_costs_next_to_nothing(device: Device) -> None:
     """From the second minute on: in the first, an emulated processor translates the code (docs/device-tests.md)."""
-    device.run("sleep", str(IDLE_S))
+    device.run("sleep", str(IDLE_S), deadline_s=2 * IDLE_S)
     for _ in range(IDLE_TRIES):
         share = _idle_share(device)
         print(f"idle: {share:.3%} of the processor")
@@ -60,7 +58,7 @@ def _idle_share(device: Device) -> float:
     """The part of a processor that the daemon takes in a minute."""
     pid = _pid(device)
     before_s, at = _cpu_s(device, pid), time.monotonic()
-    device.run("sleep", str(IDLE_S))
+    device.run("sleep", str(IDLE_S), deadline_s=2 * IDLE_S)
     return (_cpu_s(device, pid) - before_s) / (time.monotonic() - at)
 
 

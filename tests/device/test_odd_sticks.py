@@ -47,6 +47,8 @@ def test_stick_that_cannot_be_mounted_is_told_once(device: Device) -> None:
         file.write(bytes(6144))
     stick = device.plug(image)
     device.await_event("media.not_mounted", medium="sda")
+    device.run("systemctl", "reload", "caissond")  # so that it looks at everything once more
+    device.await_event("settings.reloaded")
     device.until("nothing goes on", device.is_settled)
     device.machine.yank(stick)
     device.await_event("media.gone")

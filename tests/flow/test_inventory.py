@@ -72,7 +72,7 @@ def test_inventory_of_a_device_full_of_images_still_fits_on_a_stick(world: World
     assert len(inventory.other_images) + inventory.images_left_out == 300
     assert len(inventory.other_images) == MAX_LAYERS // 60
     assert max(map(len, (inventory_json(inventory), inventory_text(inventory)))) < MAX_FILE_BYTES // 2
-    assert f"{inventory.images_left_out} more images" in inventory_text(inventory)
+    assert f"Images left out:  {inventory.images_left_out}\n" in inventory_text(inventory)
 
 
 def test_service_that_nobody_updated_yet_is_told_as_it_runs(world: World) -> None:
