@@ -250,9 +250,8 @@ def empty(root: Path, files: str = "overlay2/*/diff/filler") -> int:
     return len(full)
 
 
-@pytest.mark.parametrize("files", ["diff/filler", "lower", "link"])
 def test_layers_that_a_power_cut_emptied_in_a_load_are_not_built_upon(
-    own_engine: PrivateEngine, tmp_path: Path, files: str
+    own_engine: PrivateEngine, tmp_path: Path
 ) -> None:
     """Docker keeps layers that are of no image, and takes them for the next archive's own. It syncs no such file,
     and cannot inspect an image that has a layer without its lower ones.
@@ -264,8 +263,8 @@ def test_layers_that_a_power_cut_emptied_in_a_load_are_not_built_upon(
             with killed_at(own_engine, RENAMES, rename), suppress(CaissonError):
                 rig.load(path)
             own_engine.power_cut()
-            empty(own_engine.data_root, f"overlay2/*/{files}")
             empty(own_engine.data_root)
+            empty(own_engine.data_root, f"overlay2/*/{('lower', 'link')[rename % 2]}")
             own_engine.start()
             rig.undo()
             rig.client.images.prune()  # as `Tags.release_new` does, which knows the image's ID
