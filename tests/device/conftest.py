@@ -11,6 +11,8 @@ from fixtures.machine.machine import machine_on, make_overlay
 from fixtures.machine.ready import Ready, provide_ready
 from fixtures.machine.recipe import Recipe
 
+_LONGEST = ("test_idle_daemon_costs", "test_hung_daemon", "test_upgrade_of_the_deb_in_an_update")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also what takes long and adds little")
@@ -21,7 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Not skipped: left out."""
+    """Those are not skipped: left out. The longest begin first, or one machine works at the end while others wait."""
+    items.sort(key=lambda item: not item.name.startswith(_LONGEST))
     if not config.getoption("--long"):
         out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=out)

@@ -44,7 +44,7 @@ def test_stick_is_looked_at_soon(device: Device) -> None:
 
 
 def test_idle_daemon_costs_next_to_nothing(device: Device) -> None:
-    """From the second minute on: in the first, an emulated processor translates the code (docs/device-tests.md)."""
+    """Once all of its code was run: an emulated processor translates it before (docs/device-tests.md)."""
     device.run("sleep", str(IDLE_S), deadline_s=2 * IDLE_S)
     for _ in range(IDLE_TRIES):
         share = _idle_share(device)

@@ -13,6 +13,11 @@ from tests.docker.inventory import take_inventory
 from tests.docker.rig import Rig, rig_on
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest begins first, or one process works at the end while the others wait."""
+    items.sort(key=lambda item: item.path.name != "test_matrix.py")
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """As root an engine of our own, else the running one; fails the run when the tests left something on it."""
