@@ -89,9 +89,8 @@ class Ctr:
         Returns:
             What `ctr` says where not all were ended: one may have ended by itself meanwhile.
         """
-        self._lines(
-            "leases", "create"
-        )  # the last one that is ended has the rest collected, so there has to be one
+        # the last one that is ended has the rest collected, so there has to be one
+        self._lines("leases", "create")
         for_a_while = [line.split()[0] for line in self._lines("leases", "ls") if _FOR_A_WHILE.match(line)]
         ended = self._run("leases", "rm", "--sync", *for_a_while, timeout_s=_COLLECT_S)
         return _words(ended) if ended.code else ""
